@@ -127,9 +127,7 @@ class Accumulator:
             id=self._started.id,
             model=self._started.model,
             created=self._started.created,
-            choices=tuple(
-                _choice(index, self._choices[index]) for index in sorted(self._choices)
-            ),
+            choices=tuple(_choice(index, self._choices[index]) for index in sorted(self._choices)),
             usage=self._usage,
         )
 

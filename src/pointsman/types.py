@@ -7,7 +7,7 @@ writer of another one can refuse it by name.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
@@ -16,6 +16,7 @@ __all__ = [
     "Chat",
     "Choice",
     "Chunk",
+    "Classifier",
     "Completion",
     "Embed",
     "Embeddings",
@@ -25,6 +26,7 @@ __all__ = [
     "HostedTool",
     "Image",
     "Message",
+    "ModelCard",
     "ModelInfo",
     "Part",
     "Reasoning",
@@ -389,3 +391,43 @@ class ModelInfo(Struct, frozen=True):
     name: str
     created: int | None = None
     context_tokens: int | None = None
+
+
+class ModelCard(Struct, frozen=True, kw_only=True):
+    """What is known of a model that a route may choose. Prices in US dollars per million tokens.
+
+    None means unknown, and an ability that is unknown counts as absent when a request needs it.
+    """
+
+    ref: str
+    provider: str
+    model: str
+    input_usd_per_mtok: float | None = None
+    output_usd_per_mtok: float | None = None
+    cached_usd_per_mtok: float | None = None
+    context_tokens: int | None = None
+    vision: bool = False
+    tools: bool = False
+    json_schema: bool = False
+    local: bool = False
+
+    def cost_usd(self, usage: Usage) -> float | None:
+        """What `usage` costs, or None where a price is unknown; cached tokens at their own price."""
+        if self.input_usd_per_mtok is None or self.output_usd_per_mtok is None:
+            return None
+        cached = self.cached_usd_per_mtok
+        cached_price = self.input_usd_per_mtok if cached is None else cached
+        fresh = usage.input_tokens - usage.cached_tokens
+        return (
+            fresh * self.input_usd_per_mtok
+            + usage.cached_tokens * cached_price
+            + usage.output_tokens * self.output_usd_per_mtok
+        ) / 1e6
+
+
+class Classifier(Protocol):
+    """Predicts from a prompt whether the weaker model will do."""
+
+    def probability(self, text: str) -> float:
+        """Give the probability, 0 to 1, that the weaker model's answer is good enough."""
+        ...
