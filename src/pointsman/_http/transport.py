@@ -1,0 +1,98 @@
+"""The seam to the network: what a transport takes and gives. `h1` implements it; tests may too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Literal, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+__all__ = ["Origin", "Request", "Response", "Timeouts", "Transport", "TransportError"]
+
+
+class Origin(NamedTuple):
+    """Where a connection goes."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> tuple[Origin, str]:
+        """Split an absolute URL into its origin and its path without a trailing slash.
+
+        Raises:
+            ValueError: no http(s) URL, or one with user name, query or fragment.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"no http or https URL: {url!r}")
+        if parts.username or parts.query or parts.fragment:
+            raise ValueError("a base URL holds no user name, query or fragment")
+        scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
+        port = parts.port or (443 if scheme == "https" else 80)
+        return cls(scheme, parts.hostname, port), parts.path.rstrip("/")
+
+
+class Timeouts(Struct, frozen=True):
+    """Seconds to connect, until the answer's head, and between two pieces of its body."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    idle_s: float = 300.0
+
+
+class Request(Struct, frozen=True):
+    """One request. `path` is the raw target with its query; header names are lower case."""
+
+    method: str
+    origin: Origin
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        """Leave out headers and body: they hold keys and prompts."""
+        return f"Request({self.method} {self.origin.scheme}://{self.origin.host}{self.path})"
+
+
+class TransportError(Exception):
+    """The network failed: `connect`, `timeout`, `cut` (closed too early), `protocol` or `size`."""
+
+    def __init__(
+        self, kind: Literal["connect", "timeout", "cut", "protocol", "size"], message: str
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Response(Protocol):
+    """An answer whose head has come. Read it to its end or close it: an unread one is cut off."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """Give the whole body. Raises TransportError: `size` over the limit, `cut`, `timeout`."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. Raises TransportError: `cut` or `timeout`."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else cut it at once."""
+        ...
+
+
+class Transport(Protocol):
+    """Sends requests. One per event loop."""
+
+    async def send(self, request: Request, timeouts: Timeouts) -> Response:
+        """Give the answer once its head is here. Raises TransportError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...

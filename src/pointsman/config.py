@@ -1,0 +1,321 @@
+"""The configuration: one TOML file, the environment over it, arguments over both.
+
+Only this module reads the environment. The table and key names are a contract (docs/config.md is
+made from the classes here).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Struct, field
+
+from pointsman._http.transport import Origin
+from pointsman.errors import ConfigError
+
+__all__ = [
+    "Config",
+    "LocalConfig",
+    "LocalModelConfig",
+    "ModelConfig",
+    "PriceConfig",
+    "ProviderConfig",
+    "RouteConfig",
+    "ServerConfig",
+    "TimeoutsConfig",
+    "default_home",
+    "load_config",
+    "parse_config",
+]
+
+MIB = 1024 * 1024
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+
+
+class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[server]`: the gateway's own socket and limits."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Any other than loopback needs `admin_key_env`."""
+    port: int = 8080
+    """Port to listen on; 0 takes a free one."""
+    admin_key_env: str | None = None
+    """Environment variable with the key that every request must bear; unset: no key is asked."""
+    max_body_bytes: int = 32 * MIB
+    """Largest request body; a larger one gets 413."""
+    max_answer_bytes: int = 256 * MIB
+    """Largest unstreamed answer taken from an upstream."""
+
+
+class TimeoutsConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[providers.NAME.timeouts]`: how long to wait for the provider."""
+
+    connect_s: float = 10.0
+    """Seconds to connect."""
+    first_byte_s: float = 600.0
+    """Seconds until the head of the answer."""
+    idle_s: float = 300.0
+    """Seconds between two pieces of the answer."""
+
+
+class ProviderConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[providers.NAME]`: a known name needs only what differs; a new name is a custom endpoint."""
+
+    dialect: Literal["openai", "anthropic", "gemini"] | None = None
+    """Wire format; a custom endpoint speaks `openai` unless told."""
+    base_url: str | None = None
+    """Base URL, with the version in its path (`https://host/v1`)."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key. A key itself never stands in the file."""
+    auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"] | None = None
+    """How the key is sent."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """More headers for each request."""
+    timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
+    """Time limits."""
+    retries: int = 2
+    """How often a request is tried again after 408, 429, 5xx or a connection fault."""
+    capabilities: dict[str, bool] = field(default_factory=dict)
+    """Abilities that the table lacks or has wrong: chat, stream, tools, vision, json_schema, …"""
+    quirks: dict[str, str | bool] = field(default_factory=dict)
+    """Departures from the dialect, such as `max_tokens_field = "max_tokens"`."""
+
+
+class PriceConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[models.NAME.price]`: US dollars per million tokens."""
+
+    input: float
+    """Prompt tokens."""
+    output: float
+    """Answer tokens."""
+    cached: float | None = None
+    """Prompt tokens read from the provider's cache; the price of `input` if unset."""
+
+
+class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[models.NAME]`: one name for one ref, and facts that the tables lack."""
+
+    ref: str
+    """`provider:model`, or `local:name`."""
+    price: PriceConfig | None = None
+    """Price of the model."""
+    context: int | None = None
+    """Context length in tokens."""
+    abilities: list[Literal["vision", "tools", "json_schema"]] | None = None
+    """What the model can do; replaces what the tables say."""
+
+
+class RouteConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[routes.NAME]`: a name behind which a model is chosen for each request."""
+
+    candidates: list[str]
+    """Refs or aliases to choose from."""
+    policy: Literal["classifier", "order"] = "classifier"
+    """`classifier`: the cheapest that will do, by the dial; `order`: as listed, the rest fall-backs."""
+    dial: float = 0.5
+    """0 is the cheapest, 1 the best; a request may override it (`auto:0.3`)."""
+    fallback: list[str] = field(default_factory=list)
+    """Refs tried, in order, after all candidates failed."""
+
+
+class LocalModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[local.models.NAME]`: a model file run here."""
+
+    path: str | None = None
+    """A GGUF file."""
+    context: int | None = None
+    """Context in tokens; the default is what the model was trained for, up to 8,192."""
+
+
+class LocalConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[local]`: models run on this machine."""
+
+    dir: str | None = None
+    """Where models are kept; the default is `models` in the data directory."""
+    llama_server: str | None = None
+    """Path of a `llama-server` to use; else the one on PATH, else the `[local]` extra's worker."""
+    start_timeout_s: float = 120.0
+    """Seconds that a model may take to load."""
+    models: dict[str, LocalModelConfig] = field(default_factory=dict)
+    """Model files by name."""
+
+
+class Config(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The whole of `pointsman.toml`. `home` and `path` are not keys of the file."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    providers: dict[str, ProviderConfig] = field(default_factory=dict)
+    models: dict[str, ModelConfig] = field(default_factory=dict)
+    routes: dict[str, RouteConfig] = field(default_factory=dict)
+    local: LocalConfig = field(default_factory=LocalConfig)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    home: str = ""
+    path: str | None = None
+
+    def __repr__(self) -> str:
+        """Leave out the secrets."""
+        return f"Config(path={self.path!r}, providers={sorted(self.providers)}, home={self.home!r})"
+
+    def secret(self, name: str | None) -> str | None:
+        """The value of an environment variable as it was at load time, or None if unset or blank."""
+        value = self.secrets.get(name, "").strip() if name else ""
+        return value or None
+
+
+_NOT_IN_FILE = ("secrets", "home", "path")
+
+
+def default_home(env: Mapping[str, str]) -> Path:
+    """The data directory: `$POINTSMAN_HOME`, else the platform's place for user data."""
+    if env.get("POINTSMAN_HOME"):
+        return Path(env["POINTSMAN_HOME"]).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "pointsman"
+    base = env.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "pointsman"
+
+
+def load_config(path: str | Path | None = None, env: Mapping[str, str] | None = None) -> Config:
+    """Read the configuration: `path`, else `$POINTSMAN_CONFIG`, else `./pointsman.toml` if there.
+
+    `$POINTSMAN_HOST` and `$POINTSMAN_PORT` go over the file. Reads the file and the environment.
+
+    Raises:
+        ConfigError: a file that was named is missing, is no TOML, or holds a key or value that is
+            wrong; the message names the nearest key and the line.
+    """
+    environment = dict(os.environ if env is None else env)
+    chosen = path or environment.get("POINTSMAN_CONFIG")
+    file = Path(chosen) if chosen else Path("pointsman.toml")
+    text = ""
+    if chosen or file.is_file():
+        try:
+            text = file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the configuration {file}: {error}") from error
+    config = parse_config(text, name=str(file))
+    config.path = str(file) if text else None
+    config.home = str(default_home(environment))
+    config.secrets = environment
+    if environment.get("POINTSMAN_HOST"):
+        config.server.host = environment["POINTSMAN_HOST"]
+    if environment.get("POINTSMAN_PORT"):
+        try:
+            config.server.port = int(environment["POINTSMAN_PORT"])
+        except ValueError:
+            raise ConfigError("POINTSMAN_PORT is no number") from None
+        _check_port(config.server.port, "POINTSMAN_PORT")
+    return config
+
+
+def parse_config(text: str, *, name: str = "pointsman.toml") -> Config:
+    """Read a configuration from TOML text; pure.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is no TOML: {error}") from error
+    _check_keys(tree, Config, (), text, name)
+    try:
+        config = msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_wrong_type(str(error), text, name)) from error
+    _check_values(config, text, name)
+    return config
+
+
+def _check_values(config: Config, text: str, name: str) -> None:
+    def fail(path: tuple[str, ...], message: str) -> None:
+        raise ConfigError(f"{name}{_at(text, path)}: {'.'.join(path)}: {message}")
+
+    _check_port(config.server.port, f"{name}: server.port")
+    for key in ("max_body_bytes", "max_answer_bytes"):
+        if getattr(config.server, key) < 1:
+            fail(("server", key), "must be at least 1")
+    for provider, row in config.providers.items():
+        if ":" in provider or "/" in provider or provider == "local":
+            fail(("providers", provider), "a provider's name has no ':' or '/' and is not 'local'")
+        if row.base_url is not None:
+            try:
+                Origin.of(row.base_url)
+            except ValueError as error:
+                fail(("providers", provider, "base_url"), str(error))
+        if row.retries < 0 or row.retries > 10:
+            fail(("providers", provider, "retries"), "must be 0 to 10")
+        for key in ("connect_s", "first_byte_s", "idle_s"):
+            if getattr(row.timeouts, key) <= 0:
+                fail(("providers", provider, "timeouts", key), "must be above 0")
+    for route, spec in config.routes.items():
+        if not spec.candidates:
+            fail(("routes", route, "candidates"), "needs at least one ref")
+        if not 0 <= spec.dial <= 1:
+            fail(("routes", route, "dial"), "must be 0 to 1")
+        if ":" in route:
+            fail(("routes", route), "a route's name has no ':'")
+
+
+def _check_port(port: int, where: str) -> None:
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"{where}: a port is 0 to 65535, not {port}")
+
+
+def _check_keys(value: Any, kind: Any, path: tuple[str, ...], text: str, name: str) -> None:
+    """Fail on the first key that `kind` lacks, naming the nearest one."""
+    if not isinstance(value, dict):
+        return
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        fields = {f.name: f.type for f in msgspec.structs.fields(kind)}
+        for hidden in _NOT_IN_FILE if kind is Config else ():
+            del fields[hidden]
+        for key, inner in value.items():
+            if key not in fields:
+                near = difflib.get_close_matches(key, fields, 1, 0.5)
+                hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(fields)}"
+                where = ".".join((*path, key))
+                raise ConfigError(f"{name}{_at(text, (*path, key))}: unknown key '{where}'{hint}")
+            _check_keys(inner, fields[key], (*path, key), text, name)
+    elif get_origin(kind) is dict:
+        for key, inner in value.items():
+            _check_keys(inner, get_args(kind)[1], (*path, key), text, name)
+    else:
+        for member in get_args(kind):  # `Table | None`
+            _check_keys(value, member, path, text, name)
+
+
+def _wrong_type(message: str, text: str, name: str) -> str:
+    found = re.search(r" - at `\$\.?(.*?)`$", message)
+    if not found:
+        return f"{name}: {message}"
+    path = tuple(part for part in re.split(r"[.\[\]]+", found.group(1)) if part and part != "...")
+    what = message[: found.start()]
+    return f"{name}{_at(text, path)}: {found.group(1)}: {what}"
+
+
+def _at(text: str, path: tuple[str, ...]) -> str:
+    """`:LINE` of a key, as near as the text tells: its table's line if the key has none."""
+    table: tuple[str, ...] = ()
+    best = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if header := re.match(r"\[+\s*([^\]]+?)\s*\]+", stripped):
+            table = tuple(part.strip().strip("\"'") for part in header.group(1).split("."))
+            if table[: len(path)] == path:
+                return f":{number}"
+            if path[: len(table)] == table:
+                best = number
+        elif match := re.match(r"([A-Za-z0-9_.\-\"']+)\s*=", stripped):
+            key = (*table, *(part.strip("\"'") for part in match.group(1).split(".")))
+            if key == path[: len(key)]:
+                return f":{number}"
+    return f":{best}" if best else ""
