@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import httptools
 
@@ -253,13 +253,18 @@ class H1Response:
         finally:
             self.close()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes and release the connection."""
+    async def next_chunk(self) -> bytes | None:
+        """Give what has come of the body, or None at its end, which releases the connection."""
+        if self._done:
+            return None
         try:
-            while (chunk := await self._connection.next_chunk(self._idle_s)) is not None:
-                yield chunk
-        finally:
+            chunk = await self._connection.next_chunk(self._idle_s)
+        except BaseException:
             self.close()
+            raise
+        if chunk is None:
+            self.close()
+        return chunk
 
     def close(self) -> None:
         """Give the connection back, or cut it if the answer was not read to its end."""

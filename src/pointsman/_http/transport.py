@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -77,8 +77,8 @@ class Response(Protocol):
         """Give the whole body. Raises TransportError: `size` over the limit, `cut`, `timeout`."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes. Raises TransportError: `cut` or `timeout`."""
+    async def next_chunk(self) -> bytes | None:
+        """Give what has come of the body, None at its end. Raises TransportError: as `read`."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,327 @@
+"""Carries a request to the first candidate that answers: retry, fall-back, and no second try once
+a byte of an answer has been passed on.
+
+The gateway and the Python client both go this way, so that refs, routes and errors are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from pointsman._http.transport import Request, Response, Transport, TransportError
+from pointsman._sse import Parser
+from pointsman.config import Config
+from pointsman.dialects import get_dialect
+from pointsman.dialects.base import Call, Dialect
+from pointsman.errors import (
+    BadAnswer,
+    PointsmanError,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnreachable,
+    StreamCut,
+    UnsupportedParameter,
+)
+from pointsman.local.host import LocalHost
+from pointsman.providers.binding import Binding, bind
+from pointsman.resolve import Candidate
+
+__all__ = ["Dispatcher", "Served"]
+
+MAX_WAIT_S = 20.0  # A longer `retry-after` is the caller's to wait for, with the error in hand.
+BACKOFF_S = 0.5
+MAX_ERROR_BYTES = 256 * 1024
+MAX_PLAIN_BYTES = 64 * 1024 * 1024
+# Refusals that say nothing about the request: another provider may well answer it.
+_NEXT_STATUSES = frozenset((401, 402, 403, 404))
+
+Prepare = Callable[[Candidate, Binding, Dialect], Request | Call]
+
+
+class Served:
+    """An answer that has begun. `close` it, or read it to its end.
+
+    `upstream_s` is the time spent waiting for the upstream until its head (and, for a stream, its
+    first bytes) came, all tries and pauses included.
+    """
+
+    __slots__ = (
+        "_first",
+        "_lease",
+        "_response",
+        "attempts",
+        "binding",
+        "candidate",
+        "dialect",
+        "ignored",
+        "upstream_s",
+    )
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        binding: Binding,
+        dialect: Dialect,
+        response: Response,
+        ignored: tuple[str, ...],
+        lease: AbstractAsyncContextManager[object] | None,
+    ) -> None:
+        self.candidate = candidate
+        self.binding = binding
+        self.dialect = dialect
+        self.ignored = ignored
+        self.attempts = 1
+        self.upstream_s = 0.0
+        self._response = response
+        self._lease = lease
+        self._first = b""
+
+    @property
+    def status(self) -> int:
+        """The upstream's status, 200–299."""
+        return self._response.status
+
+    @property
+    def content_type(self) -> str:
+        """The upstream's content type, in full."""
+        return self._response.headers.get("content-type", "application/json")
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the upstream answers with server-sent events."""
+        return self.content_type.startswith("text/event-stream")
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """Give the whole body, at most `limit_bytes`.
+
+        Raises:
+            BadAnswer: it is larger, or no HTTP.
+            ProviderUnreachable: the connection broke.
+            ProviderTimeout: it stalled.
+        """
+        try:
+            first = self._first
+            self._first = b""
+            rest = await self._response.read(limit_bytes)
+            return first + rest if first else rest
+        except TransportError as error:
+            raise _fault(error, self.binding.name, self.candidate.model) from error
+        finally:
+            await self.close()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes.
+
+        Raises:
+            StreamCut: the connection broke.
+            ProviderTimeout: it stalled.
+        """
+        try:
+            if self._first:
+                first, self._first = self._first, b""
+                yield first
+            while (chunk := await self._response.next_chunk()) is not None:
+                yield chunk
+        except TransportError as error:
+            raise _fault(error, self.binding.name, self.candidate.model, cut=StreamCut) from error
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Cut what was not read to its end, and let a local model go."""
+        self._response.close()
+        if self._lease is not None:
+            lease, self._lease = self._lease, None
+            await lease.__aexit__(None, None, None)
+
+    async def peek(self) -> None:
+        """Wait for a stream's first bytes, so that a failure there can still fall over.
+
+        Raises:
+            ProviderError: the stream begins with an error, breaks or stalls.
+        """
+        try:
+            self._first = await self._response.next_chunk() or b""
+        except TransportError as error:
+            raise _fault(error, self.binding.name, self.candidate.model) from error
+        if not self._first:
+            if self.is_stream:
+                raise StreamCut(
+                    f"{self.candidate.ref} ended its stream before the first event",
+                    provider=self.binding.name,
+                    model=self.candidate.model,
+                )
+        elif b'"error"' in self._first[:2048] and self.is_stream:
+            reader = self.dialect.stream_reader(self.binding.target(self.candidate.model))
+            for event in Parser().feed(self._first):
+                reader.read(event)
+
+
+class Dispatcher:
+    """Holds what requests share: the transport, the bindings and the local models."""
+
+    def __init__(self, config: Config, transport: Transport, local: LocalHost) -> None:
+        self.config = config
+        self.transport = transport
+        self.local = local
+        self._bindings: dict[str, Binding] = {}
+
+    def binding(self, provider: str) -> Binding:
+        """The provider made ready.
+
+        Raises:
+            MissingKey, UnknownModel, ConfigError: as `bind`.
+        """
+        binding = self._bindings.get(provider)
+        if binding is None:
+            binding = self._bindings[provider] = bind(provider, self.config)
+        return binding
+
+    async def open(
+        self, candidates: Sequence[Candidate], prepare: Prepare, *, stream: bool
+    ) -> Served:
+        """Give the first answer that a candidate begins.
+
+        `prepare` writes the request for a candidate; what it can't say (UnsupportedParameter)
+        counts as that candidate's failure. Retries are for 408, 409, 429, 5xx and connection
+        faults; they wait as long as `retry-after` says, else with back-off, and only the last
+        candidate is retried, since another one is sooner than a pause.
+
+        Raises:
+            PointsmanError: the last candidate's error; with several, it names each one's.
+        """
+        failures: list[tuple[Candidate, PointsmanError]] = []
+        attempts = 0
+        started = time.perf_counter()
+        for position, candidate in enumerate(candidates):
+            last = position == len(candidates) - 1
+            tries = 0
+            while True:
+                attempts += 1
+                tries += 1
+                try:
+                    served = await self._attempt(candidate, prepare, stream)
+                except PointsmanError as error:
+                    binding = self._bindings.get(candidate.provider)
+                    retries = binding.retries if binding else 2
+                    if last and error.retryable and tries <= retries:
+                        pause_s = _pause_s(error, tries)
+                        if pause_s is not None:
+                            await asyncio.sleep(pause_s)
+                            continue
+                    failures.append((candidate, error))
+                    if not last and not _may_fall_over(error):
+                        raise
+                    break
+                served.attempts = attempts
+                served.upstream_s = time.perf_counter() - started
+                return served
+        raise _merged(failures)
+
+    async def fetch(self, binding: Binding, request: Request, model: str = "") -> bytes:
+        """Give the body of one plain request (model lists, token counts), at most 64 MiB.
+
+        Raises:
+            ProviderError: the provider refuses or fails.
+        """
+        try:
+            response = await self.transport.send(request, binding.timeouts)
+            if response.status >= 300:
+                raise await _refusal(response, binding, model)
+            return await response.read(MAX_PLAIN_BYTES)
+        except TransportError as error:
+            raise _fault(error, binding.name, model) from error
+
+    async def _attempt(self, candidate: Candidate, prepare: Prepare, stream: bool) -> Served:
+        lease: AbstractAsyncContextManager[object] | None = None
+        if candidate.local:
+            leased = self.local.lease(candidate.model)
+            binding = await leased.__aenter__()
+            lease = leased
+        else:
+            binding = self.binding(candidate.provider)
+        try:
+            dialect = get_dialect(binding.dialect)
+            prepared = prepare(candidate, binding, dialect)
+            ignored: tuple[str, ...] = ()
+            if isinstance(prepared, Call):
+                ignored = prepared.ignored
+                prepared = binding.call(prepared)
+            try:
+                response = await self.transport.send(prepared, binding.timeouts)
+                if not 200 <= response.status < 300:
+                    raise await _refusal(response, binding, candidate.model)
+            except TransportError as error:
+                raise _fault(error, binding.name, candidate.model) from error
+            served = Served(candidate, binding, dialect, response, ignored, lease)
+            if stream:
+                try:
+                    await served.peek()
+                except BaseException:
+                    response.close()
+                    raise
+            return served
+        except BaseException:
+            if lease is not None:
+                await lease.__aexit__(None, None, None)
+            raise
+
+
+async def _refusal(response: Response, binding: Binding, model: str) -> ProviderError:
+    try:
+        body = await response.read(MAX_ERROR_BYTES)
+    except TransportError:
+        # The status alone is enough to classify it; a broken error body adds nothing.
+        body = b""
+    if response.status < 400:  # Redirects are not followed: they would carry the key elsewhere.
+        return BadAnswer(
+            f"{binding.name} answered with a redirect ({response.status}); check its base URL",
+            provider=binding.name,
+            model=model,
+        )
+    dialect = get_dialect(binding.dialect)
+    return dialect.read_error(response.status, response.headers, body, binding.target(model))
+
+
+def _fault(
+    error: TransportError,
+    provider: str,
+    model: str,
+    cut: type[StreamCut] | type[ProviderUnreachable] = ProviderUnreachable,
+) -> ProviderError:
+    kind: type[ProviderTimeout | BadAnswer | StreamCut | ProviderUnreachable]
+    if error.kind == "timeout":
+        kind = ProviderTimeout
+    elif error.kind in ("protocol", "size"):
+        kind = BadAnswer
+    else:
+        kind = cut
+    return kind(f"{provider}: {error}", provider=provider, model=model)
+
+
+def _pause_s(error: PointsmanError, tries: int) -> float | None:
+    """Seconds to wait before the next try; None if the upstream asks for more than we wait."""
+    asked = error.retry_after_s if isinstance(error, ProviderError) else None
+    if asked is not None:
+        return asked if asked <= MAX_WAIT_S else None
+    spread: float = random.uniform(0.5, 1.0)  # noqa: S311  # jitter, no secret
+    return min(BACKOFF_S * 2.0 ** (tries - 1), 8.0) * spread
+
+
+def _may_fall_over(error: PointsmanError) -> bool:
+    if isinstance(error, ProviderError):
+        return error.retryable or error.status in _NEXT_STATUSES
+    return error.retryable or isinstance(error, UnsupportedParameter) or error.status >= 500
+
+
+def _merged(failures: Sequence[tuple[Candidate, PointsmanError]]) -> PointsmanError:
+    last = failures[-1][1]
+    if len(failures) > 1:
+        each = "; ".join(f"{candidate.ref}: {error.message}" for candidate, error in failures)
+        last.message = f"all {len(failures)} candidates failed: {each}"
+        last.args = (last.message,)
+    return last

@@ -1,0 +1,194 @@
+"""The gateway as one ASGI callable: a table of paths, and errors in the caller's own dialect.
+
+There is no middleware: what each request needs is made once at start-up, and a request goes
+straight to its handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from pointsman.config import LOOPBACK_HOSTS, Config
+from pointsman.dialects import get_dialect
+from pointsman.dialects.base import Dialect
+from pointsman.door import Door
+from pointsman.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    PointsmanError,
+    ProviderError,
+    RequestError,
+)
+from pointsman.gateway.exchange import ClientGone, Exchange, Headers, Receive, Scope, Send
+from pointsman.gateway.meter import Meter
+from pointsman.gateway.relay import Relay
+from pointsman.gateway.routes import anthropic, gemini, openai, own
+
+__all__ = ["Gateway", "create_app"]
+
+Handler: TypeAlias = Callable[["Gateway", Exchange], Awaitable[None]]
+_log = logging.getLogger("pointsman.gateway")
+
+_EXACT: dict[tuple[str, str], Handler] = {
+    ("POST", "/v1/chat/completions"): openai.chat_completions,
+    ("POST", "/v1/embeddings"): openai.embeddings,
+    ("POST", "/v1/messages"): anthropic.messages,
+    ("POST", "/v1/messages/count_tokens"): anthropic.count_tokens,
+    ("GET", "/v1/models"): own.list_models,
+    ("GET", "/v1beta/models"): own.list_models,
+    ("GET", "/healthz"): own.health,
+    ("GET", "/readyz"): own.ready,
+    ("GET", "/metrics"): own.metrics,
+    ("GET", "/"): own.root,
+    ("POST", "/pointsman/v1/routes/explain"): own.explain,
+}
+_PREFIX: tuple[tuple[str, str, Handler], ...] = (
+    ("POST", "/v1beta/models/", gemini.models_verb),
+    ("GET", "/v1beta/models/", own.show_model),
+    ("GET", "/v1/models/", own.show_model),
+)
+_OPEN_PATHS = frozenset(("/healthz", "/readyz", "/"))
+
+
+class Gateway:
+    """The ASGI application. Its state is the door and the counters, nothing that must survive."""
+
+    def __init__(self, config: Config, door: Door | None = None) -> None:
+        self.config = config
+        self.door = door or Door(config)
+        self.meter = Meter()
+        self.relay = Relay(self.door, self.meter)
+        self.ready = False
+        self.max_body_bytes = config.server.max_body_bytes
+        self._admin_key = config.secret(config.server.admin_key_env)
+        if config.server.admin_key_env and self._admin_key is None:
+            raise ConfigError(f"server.admin_key_env: {config.server.admin_key_env} is not set")
+        if config.server.host not in LOOPBACK_HOSTS and self._admin_key is None:
+            raise ConfigError(
+                f"server.host is {config.server.host}, which others can reach: set"
+                " server.admin_key_env to the name of a variable that holds a key"
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "http":
+            await self._serve(Exchange(scope, receive, send))
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.ready = True
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                self.ready = False
+                await self.door.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            handler = _find(exchange.method, exchange.path)
+            if self._admin_key is not None and exchange.path not in _OPEN_PATHS:
+                self._authenticate(exchange, self._admin_key)
+            await handler(self, exchange)
+        except ClientGone:
+            pass
+        except asyncio.CancelledError:
+            if not exchange.absorb_cancel():
+                raise
+        except PointsmanError as error:
+            await self._fail(exchange, error)
+        except Exception:
+            # The boundary of the server: a fault of ours ends this request, not the process.
+            _log.exception("request %s failed inside the gateway", exchange.request_id)
+            await self._fail(
+                exchange,
+                PointsmanError(f"the gateway failed; its log names request {exchange.request_id}"),
+            )
+        finally:
+            exchange.unwatch()
+
+    async def _fail(self, exchange: Exchange, error: PointsmanError) -> None:
+        if isinstance(error, ProviderError):
+            self.meter.failed(error.provider, error.model)
+        else:
+            self.meter.failed("", "")
+        if exchange.started:
+            # The head is out and the handler could not end its stream: cutting the connection is
+            # the only honest end left.
+            raise error
+        status, body = dialect_of(exchange).write_error(error)
+        headers: Headers = [(b"x-pointsman-error", error.code.encode())]
+        if isinstance(error, ProviderError) and error.retry_after_s is not None:
+            headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        await exchange.respond_json(status, body, headers)
+
+    def _authenticate(self, exchange: Exchange, admin_key: str) -> None:
+        given = (
+            (exchange.header(b"authorization") or "").removeprefix("Bearer ").strip()
+            or exchange.header(b"x-api-key")
+            or exchange.header(b"x-goog-api-key")
+            or exchange.query().get("key")
+            or ""
+        )
+        if not hmac.compare_digest(given.encode(), admin_key.encode()):
+            raise AuthenticationFailed(
+                "this gateway asks for a key: send it as 'authorization: Bearer …',"
+                " 'x-api-key' or 'x-goog-api-key'"
+            )
+
+    def begin(self, exchange: Exchange) -> float:
+        """Watch for the client's leaving and give the time at which the work began."""
+        exchange.watch()
+        return time.perf_counter()
+
+
+def create_app(config: Config) -> Gateway:
+    """Give the gateway for a configuration, as an ASGI application.
+
+    Raises:
+        ConfigError: it would listen beyond loopback without a key, or the key is not set.
+    """
+    return Gateway(config)
+
+
+def dialect_of(exchange: Exchange) -> Dialect:
+    """The dialect in which this caller reads errors: by the path, then by a header."""
+    if exchange.path.startswith("/v1beta/"):
+        return get_dialect("gemini")
+    if exchange.path.startswith("/v1/messages") or exchange.header(b"anthropic-version"):
+        return get_dialect("anthropic")
+    return get_dialect("openai")
+
+
+def _find(method: str, path: str) -> Handler:
+    handler = _EXACT.get((method, path))
+    if handler is not None:
+        return handler
+    for verb, prefix, prefixed in _PREFIX:
+        if verb == method and path.startswith(prefix) and len(path) > len(prefix):
+            return prefixed
+    allowed = sorted({verb for verb, known in _EXACT if known == path})
+    if allowed:
+        raise _NoMethod(f"{method} is not for {path}; use {' or '.join(allowed)}")
+    raise _NoPath(f"no such path: {method} {path}")
+
+
+class _NoPath(RequestError):
+    code = "path_not_found"
+    status = 404
+
+
+class _NoMethod(RequestError):
+    code = "method_not_allowed"
+    status = 405

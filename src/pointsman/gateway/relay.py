@@ -1,0 +1,362 @@
+"""Answers a chat: pass-through where the dialects are equal, translation where they are not."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from pointsman._http.transport import Request
+from pointsman._sse import EventTooLarge, Parser
+from pointsman._stream import Accumulator, explode
+from pointsman.dialects.base import Call, Dialect, StreamWriter
+from pointsman.dispatch import Served
+from pointsman.door import Door
+from pointsman.errors import BadAnswer, PointsmanError, StreamCut
+from pointsman.gateway.exchange import Exchange, Headers
+from pointsman.gateway.meter import Meter, StreamMeter, usage_of
+from pointsman.gateway.wire import ask_usage, decode_body, replace_model
+from pointsman.providers.binding import Binding
+from pointsman.resolve import Candidate
+from pointsman.types import Chat, Chunk, TextDelta, Usage, UsageReported
+
+__all__ = ["Asked", "Relay"]
+
+_JSON = msgspec.json.Encoder()
+_ANY = msgspec.json.Decoder(dict[str, Any])
+_SSE_TYPE = b"text/event-stream; charset=utf-8"
+# What marks a complete stream, dialect by dialect. A raw line break or an unescaped quote before
+# the word cannot stand inside a JSON string, so a model's text can't pretend to be the end.
+_ENDS = {
+    "openai": re.compile(rb'(?:^|\n)data: ?\[DONE\]|"finish_reason"\s*:\s*"'),
+    "anthropic": re.compile(rb"(?:^|\n)event: ?message_stop"),
+    "gemini": re.compile(rb'"finishReason"\s*:\s*"|"blockReason"\s*:\s*"'),
+}
+_FAULT = re.compile(rb'(?:^|\n)(?:event: ?error|data: ?\{\s*"error"\s*:)')
+_HIDDEN = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+# Sealed signatures (dialects._shared.seal) begin so in base64: they need to be opened first.
+_SEAL = b"cG0xf"
+
+
+class Asked:
+    """What a client asked: its dialect, its body, and where a pass-through goes."""
+
+    __slots__ = (
+        "_chat",
+        "_mend",
+        "body",
+        "dialect",
+        "headers",
+        "hide_usage",
+        "passed",
+        "path",
+        "ref",
+        "stream",
+        "stream_options",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        body: bytes,
+        ref: str,
+        *,
+        stream: bool,
+        path: Callable[[str], str],
+        headers: tuple[tuple[str, str], ...] = (),
+        stream_options: bool = True,
+        mend: Callable[[dict[str, Any]], None] | None = None,
+        writer: Callable[[Chat], StreamWriter] | None = None,
+    ) -> None:
+        self.dialect = dialect
+        self.body = body
+        self.ref = ref
+        self.stream = stream
+        self.path = path
+        self.headers = headers
+        self.stream_options = stream_options
+        self.writer = writer or dialect.stream_writer
+        self.passed = False
+        self.hide_usage = False
+        self._mend = mend
+        self._chat: Chat | None = None
+
+    def chat(self) -> Chat:
+        """The body in the middle form; read once.
+
+        Raises:
+            RequestError: as the dialect's `read_chat`.
+        """
+        if self._chat is None:
+            tree = decode_body(self.body)
+            if self._mend is not None:
+                self._mend(tree)
+            self._chat = self.dialect.read_chat(tree)
+        return self._chat
+
+    def bare_chat(self) -> Chat:
+        """A chat for a writer of errors, where the body was never read."""
+        return self._chat or Chat(model=self.ref, messages=(), dialect=self.dialect.name)
+
+
+class Relay:
+    """Sends what was asked through the door and the answer back."""
+
+    def __init__(self, door: Door, meter: Meter) -> None:
+        self._door = door
+        self._meter = meter
+        self._max_answer = door.config.server.max_answer_bytes
+
+    async def answer(self, exchange: Exchange, asked: Asked, started_s: float) -> None:
+        """Answer a chat.
+
+        Raises:
+            PointsmanError: nothing was sent yet, and no candidate served it.
+        """
+        quality = exchange.header(b"x-pointsman-quality")
+        choice = self._door.choose(asked.ref, asked.chat, _quality(quality))
+
+        def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Request | Call:
+            return self._prepare(asked, candidate, binding, dialect)
+
+        served = await self._door.dispatcher.open(choice.candidates, prepare, stream=asked.stream)
+        head = [
+            (b"x-request-id", exchange.request_id.encode("latin-1")),
+            (b"x-pointsman-model", _header(served.candidate.ref)),
+            (b"x-pointsman-route", _header(choice.why)),
+            (b"x-pointsman-attempts", b"%d" % served.attempts),
+        ]
+        if served.ignored:
+            head.append((b"x-pointsman-ignored", _header(", ".join(served.ignored))))
+        try:
+            if asked.stream:
+                await self._stream(exchange, asked, served, head, started_s)
+            else:
+                await self._whole(exchange, asked, served, head, started_s)
+        finally:
+            await served.close()
+
+    def _prepare(
+        self, asked: Asked, candidate: Candidate, binding: Binding, dialect: Dialect
+    ) -> Request | Call:
+        asked.hide_usage = False
+        asked.passed = passes(asked, binding)
+        if not asked.passed:
+            chat = self._door.recall.restore(asked.chat())
+            chat = msgspec.structs.replace(chat, model=candidate.model)
+            return dialect.write_chat(chat, binding.target(candidate.model))
+        body = asked.body
+        if dialect.name != "gemini":  # Gemini's model stands in the path.
+            body = replace_model(body, candidate.model)
+            if asked.stream and not asked.stream_options and binding.row.quirks.stream_usage:
+                body = ask_usage(body)
+                asked.hide_usage = True
+        return binding.post(asked.path(candidate.model), body, asked.headers)
+
+    async def _whole(
+        self, exchange: Exchange, asked: Asked, served: Served, head: Headers, started_s: float
+    ) -> None:
+        waiting_s = time.perf_counter()
+        body = await served.read(self._max_answer)
+        upstream_s = served.upstream_s + time.perf_counter() - waiting_s
+        usage: Usage | None
+        if asked.passed:
+            usage = usage_of(asked.dialect.name, body)
+        else:
+            completion = served.dialect.read_completion(
+                _decode(body, served), served.binding.target(served.candidate.model)
+            )
+            self._door.recall.remember(completion)
+            usage = completion.usage
+            body = _JSON.encode(asked.dialect.write_completion(completion, asked.chat()))
+        cost = self._meter.served(served.candidate.card, usage)
+        if cost is not None:
+            head.append((b"x-pointsman-cost-usd", f"{cost:.8f}".encode()))
+        content_type = served.content_type if asked.passed else "application/json"
+        head.append((b"content-type", _header(content_type)))
+        overhead_ms = (time.perf_counter() - started_s - upstream_s) * 1e3
+        head.append((b"x-pointsman-overhead-ms", b"%.3f" % overhead_ms))
+        await exchange.respond(served.status, head, body)
+
+    async def _stream(
+        self, exchange: Exchange, asked: Asked, served: Served, head: Headers, started_s: float
+    ) -> None:
+        overhead_ms = (time.perf_counter() - started_s - served.upstream_s) * 1e3
+        head.append((b"x-pointsman-overhead-ms", b"%.3f" % overhead_ms))
+        head.append((b"cache-control", b"no-cache"))
+        usage: Usage | None = None
+        try:
+            if not asked.passed:
+                # The head waits for the first event of the answer, so that a first event which
+                # can't be read is still an error with its own status.
+                usage = await self._translate(exchange, asked, served, head)
+            elif served.is_stream:
+                head.append((b"content-type", _header(served.content_type)))
+                await exchange.start(served.status, head)
+                usage = await self._pass_events(exchange, asked, served)
+            else:
+                head.append((b"content-type", _header(served.content_type)))
+                await exchange.start(served.status, head)
+                async for chunk in served.chunks():
+                    await exchange.write(chunk)
+        except PointsmanError as error:
+            if not exchange.started:
+                raise
+            self._meter.failed(served.candidate.provider, served.candidate.model)
+            await exchange.write(asked.writer(asked.bare_chat()).fail(error))
+            await exchange.end()
+            return
+        self._meter.served(served.candidate.card, usage)
+        await exchange.end()
+
+    async def _pass_events(self, exchange: Exchange, asked: Asked, served: Served) -> Usage | None:
+        """Relay whole events as they are; hold back a part of one until its rest has come."""
+        meter = StreamMeter(asked.dialect.name)
+        end = _ENDS[asked.dialect.name]
+        complete = faulty = False
+        rest = b""
+        async for chunk in served.chunks():
+            data = rest + chunk if rest else chunk
+            cut = _boundary(data)
+            if cut == 0:
+                rest = data
+                if len(rest) > self._max_answer:
+                    raise BadAnswer(
+                        f"{served.candidate.ref} sent an event without an end",
+                        provider=served.binding.name,
+                        model=served.candidate.model,
+                    )
+                continue
+            events, rest = (data, b"") if cut == len(data) else (data[:cut], data[cut:])
+            meter.feed(events)
+            complete = complete or end.search(events) is not None
+            if asked.hide_usage and _HIDDEN.search(events):
+                events = _without_usage(events)
+            faulty = faulty or _FAULT.search(events) is not None
+            if events:
+                await exchange.write(events)
+        if not complete and not faulty:
+            raise StreamCut(
+                f"{served.candidate.ref} ended its stream before its end",
+                provider=served.binding.name,
+                model=served.candidate.model,
+            )
+        return meter.usage()
+
+    async def _translate(
+        self, exchange: Exchange, asked: Asked, served: Served, head: Headers
+    ) -> Usage | None:
+        writer = asked.writer(asked.chat())
+        accumulator = Accumulator()
+        usage: Usage | None = None
+        head.append((b"content-type", _SSE_TYPE))
+
+        async def put(chunks: list[Chunk], last: bytes = b"") -> None:
+            nonlocal usage
+            data: list[bytes] = []
+            for chunk in chunks:
+                # Only signed thoughts and tool calls are kept, so an endless text takes no memory.
+                if not isinstance(chunk, TextDelta):
+                    accumulator.feed(chunk)
+                if isinstance(chunk, UsageReported):
+                    usage = chunk.usage
+                data.append(writer.write(chunk))
+            joined = b"".join(data) + last
+            if joined:
+                if not exchange.started:
+                    await exchange.start(served.status, head)
+                await exchange.write(joined)
+
+        target = served.binding.target(served.candidate.model)
+        if not served.is_stream:
+            body = await served.read(self._max_answer)
+            completion = served.dialect.read_completion(_decode(body, served), target)
+            await put(list(explode(completion)), writer.finish())
+            self._door.recall.remember(completion)
+            return completion.usage
+        reader = served.dialect.stream_reader(target)
+        parser = Parser()
+        try:
+            async for piece in served.chunks():
+                chunks: list[Chunk] = []
+                try:
+                    for event in parser.feed(piece):
+                        chunks += reader.read(event)
+                finally:
+                    await put(chunks)  # What came before a fault is still the client's.
+        except EventTooLarge as error:
+            raise BadAnswer(
+                f"{served.candidate.ref}: {error}",
+                provider=served.binding.name,
+                model=served.candidate.model,
+            ) from error
+        await put(reader.finish())
+        tail = writer.finish()
+        if tail:
+            await put([], tail)
+        self._door.recall.remember(accumulator.completion())
+        return usage
+
+
+def passes(asked: Asked, binding: Binding) -> bool:
+    """Whether the body may go to the provider as it is.
+
+    Equal dialects pass, unless the body holds what this provider's departures from the dialect
+    need rewritten, or a signature that was sealed for a client.
+    """
+    if binding.dialect != asked.dialect.name or _SEAL in asked.body:
+        return False
+    return not any(trigger in asked.body for trigger in binding.triggers)
+
+
+def _boundary(data: bytes) -> int:
+    """The length of the whole events at the head of `data`."""
+    if data.endswith(b"\n\n"):
+        return len(data)
+    cut = data.rfind(b"\n\n")
+    if cut >= 0:
+        return cut + 2
+    cut = data.rfind(b"\r\n\r\n")
+    if cut >= 0:
+        return cut + 4
+    cut = data.rfind(b"\r\r")
+    return cut + 2 if cut >= 0 else 0
+
+
+def _without_usage(events: bytes) -> bytes:
+    """Take out OpenAI's last chunk (no choices, only usage) that the client did not ask for."""
+    separator = b"\r\n\r\n" if b"\r\n\r\n" in events else b"\n\n"
+    kept = [
+        event
+        for event in events.split(separator)
+        if not (_HIDDEN.search(event) and b'"usage"' in event)
+    ]
+    return separator.join(kept)
+
+
+def _decode(body: bytes, served: Served) -> dict[str, Any]:
+    try:
+        return _ANY.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadAnswer(
+            f"{served.candidate.ref} answered what is no JSON object: {error}",
+            provider=served.binding.name,
+            model=served.candidate.model,
+        ) from error
+
+
+def _quality(value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return -1.0  # Out of range: `choose` refuses it by name.
+
+
+def _header(text: str) -> bytes:
+    return text.encode("latin-1", "replace").replace(b"\r", b" ").replace(b"\n", b" ")

@@ -1,0 +1,127 @@
+"""What is Pointsman's own: health, counters, the list of models, and why a route chose."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import msgspec
+
+from pointsman import __version__
+from pointsman.errors import RequestError
+from pointsman.gateway.exchange import Exchange, Headers
+from pointsman.gateway.wire import decode_body
+from pointsman.listing import list_models as list_all
+from pointsman.router.explain import explain as explained
+from pointsman.types import Chat, Message, ModelInfo, Text
+
+if TYPE_CHECKING:
+    from pointsman.gateway.app import Gateway
+
+__all__ = ["explain", "health", "list_models", "metrics", "ready", "root", "show_model"]
+
+
+async def health(_gateway: Gateway, exchange: Exchange) -> None:
+    """`GET /healthz`: the process answers."""
+    await exchange.respond_json(200, {"status": "ok", "version": __version__})
+
+
+async def ready(gateway: Gateway, exchange: Exchange) -> None:
+    """`GET /readyz`: it takes requests."""
+    status = 200 if gateway.ready else 503
+    await exchange.respond_json(status, {"status": "ready" if gateway.ready else "starting"})
+
+
+async def metrics(gateway: Gateway, exchange: Exchange) -> None:
+    """`GET /metrics`: the counters, for Prometheus."""
+    headers: Headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
+    await exchange.respond(200, headers, gateway.meter.exposition().encode())
+
+
+async def root(_gateway: Gateway, exchange: Exchange) -> None:
+    """`GET /`: what this is."""
+    await exchange.respond_json(
+        200,
+        {
+            "name": "pointsman",
+            "version": __version__,
+            "openai": "/v1",
+            "anthropic": "/v1/messages",
+            "gemini": "/v1beta",
+        },
+    )
+
+
+async def list_models(gateway: Gateway, exchange: Exchange) -> None:
+    """`GET /v1/models` and `/v1beta/models`, in the caller's form.
+
+    Providers that do not answer in a few seconds are left out, and the header
+    `x-pointsman-incomplete` names them.
+    """
+    gateway.begin(exchange)
+    found, missing = await list_all(gateway.door, asyncio.get_running_loop().time)
+    headers: Headers = []
+    if missing:
+        headers.append((b"x-pointsman-incomplete", ", ".join(missing).encode("latin-1", "replace")))
+    await exchange.respond_json(200, _listed(exchange, found), headers)
+
+
+async def show_model(gateway: Gateway, exchange: Exchange) -> None:
+    """`GET /v1/models/{ref}` and `/v1beta/models/{ref}`: 404 for what resolves to nothing."""
+    prefix = "/v1beta/models/" if exchange.path.startswith("/v1beta/") else "/v1/models/"
+    ref = unquote(exchange.path.removeprefix(prefix))
+    plan = gateway.door.resolver.resolve(ref)
+    first = plan.candidates[0]
+    provider = "pointsman" if plan.route else first.provider
+    await exchange.respond_json(
+        200, _one(exchange, ModelInfo(ref, provider, ref, None, first.card.context_tokens))
+    )
+
+
+async def explain(gateway: Gateway, exchange: Exchange) -> None:
+    """`POST /pointsman/v1/routes/explain` with `{prompt, model?, quality?}`: the decision."""
+    body = decode_body(await exchange.body(gateway.max_body_bytes))
+    try:
+        asked = msgspec.convert(body, _Explain)
+    except msgspec.ValidationError as error:
+        raise RequestError(str(error)) from error
+    plan = gateway.door.resolver.resolve(asked.model)
+    chat = Chat(model=asked.model, messages=(Message("user", (Text(asked.prompt),)),))
+    dial = plan.dial if asked.quality is None else asked.quality
+    decision = gateway.door.decide(plan, chat, dial)
+    await exchange.respond_json(200, explained(decision, gateway.door.classifier(), asked.prompt))
+
+
+class _Explain(msgspec.Struct):
+    prompt: str
+    model: str = "auto"
+    quality: float | None = None
+
+
+def _listed(exchange: Exchange, models: list[ModelInfo]) -> dict[str, Any]:
+    rows = [_one(exchange, model) for model in models]
+    if exchange.path.startswith("/v1beta/"):
+        return {"models": rows}
+    if exchange.header(b"anthropic-version"):
+        ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}
+        return {"data": rows, "has_more": False, **ends}
+    return {"object": "list", "data": rows}
+
+
+def _one(exchange: Exchange, model: ModelInfo) -> dict[str, Any]:
+    created = model.created or 0
+    if exchange.path.startswith("/v1beta/"):
+        row: dict[str, Any] = {
+            "name": f"models/{model.ref}",
+            "displayName": model.ref,
+            "supportedGenerationMethods": ["generateContent", "countTokens"],
+        }
+        if model.context_tokens is not None:
+            row["inputTokenLimit"] = model.context_tokens
+        return row
+    if exchange.header(b"anthropic-version"):
+        date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
+        return {"type": "model", "id": model.ref, "display_name": model.ref, "created_at": date}
+    return {"id": model.ref, "object": "model", "created": created, "owned_by": model.provider}

@@ -1,0 +1,87 @@
+"""Remembers what a client's dialect cannot carry between turns: thinking and signatures.
+
+A model that thinks wants its signed thoughts back with the tool results. An OpenAI client has no
+field for them, so they are kept here by the tool call's id and put back when the call returns.
+Bounded, and lost with the process: a provider then answers as if there had been no thoughts.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+from msgspec import Struct
+
+from pointsman.types import Chat, Completion, Message, Part, Reasoning, Signature, ToolCall
+
+__all__ = ["Recall"]
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+class _Kept(Struct, frozen=True):
+    reasoning: tuple[Reasoning, ...]
+    signature: Signature | None
+    size_bytes: int
+
+
+class Recall:
+    """Tool call id → the reasoning before it and its signature; the oldest go first."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._max = max_bytes
+        self._size = 0
+
+    def remember(self, completion: Completion) -> None:
+        """Keep the signed parts of an answer that calls tools."""
+        for choice in completion.choices:
+            reasoning: list[Reasoning] = []
+            for part in choice.parts:
+                if isinstance(part, Reasoning) and (part.signature or part.redacted):
+                    reasoning.append(part)
+                elif isinstance(part, ToolCall) and (reasoning or part.signature):
+                    self._keep(part.id, tuple(reasoning), part.signature)
+                    reasoning = []
+
+    def restore(self, chat: Chat) -> Chat:
+        """Give the chat with what is remembered put back where the client left it out."""
+        if not self._kept:
+            return chat
+        messages = tuple(self._restored(message) for message in chat.messages)
+        return msgspec.structs.replace(chat, messages=messages)
+
+    def _restored(self, message: Message) -> Message:
+        if message.role != "assistant":
+            return message
+        signed = any(
+            isinstance(p, Reasoning) and (p.signature or p.redacted) for p in message.parts
+        )
+        parts: list[Part] = []
+        for part in message.parts:
+            kept = self._kept.get(part.id) if isinstance(part, ToolCall) else None
+            if kept is None or not isinstance(part, ToolCall):
+                parts.append(part)
+                continue
+            if kept.reasoning and not signed:
+                # Unsigned copies of the same thoughts make way for the signed ones.
+                parts = [p for p in parts if not isinstance(p, Reasoning) or p.signature]
+                parts.extend(kept.reasoning)
+            parts.append(msgspec.structs.replace(part, signature=part.signature or kept.signature))
+        return msgspec.structs.replace(message, parts=tuple(parts))
+
+    def _keep(
+        self, call_id: str, reasoning: tuple[Reasoning, ...], signature: Signature | None
+    ) -> None:
+        size = len(call_id) + sum(_size(part) for part in reasoning)
+        size += len(signature.value) if signature else 0
+        old = self._kept.pop(call_id, None)
+        self._size += size - (old.size_bytes if old else 0)
+        self._kept[call_id] = _Kept(reasoning, signature, size)
+        while self._size > self._max and self._kept:
+            self._size -= self._kept.popitem(last=False)[1].size_bytes
+
+
+def _size(part: Reasoning) -> int:
+    values = (part.signature, part.redacted)
+    return len(part.text) + sum(len(value.value) for value in values if value is not None)

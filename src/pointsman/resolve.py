@@ -1,0 +1,206 @@
+"""From a ref to what may serve it. Pure: it reads values, and never the network."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from pointsman.config import Config, ModelConfig
+from pointsman.errors import RequestError, UnknownModel
+from pointsman.providers.binding import configured_names, merge_row
+from pointsman.providers.prices import default_models, model_card, refs_of_model
+from pointsman.providers.registry import all_providers
+from pointsman.types import ModelCard
+
+__all__ = ["Candidate", "Plan", "Resolver"]
+
+MAX_REF_CHARS = 512
+MAX_CACHED_PLANS = 1024
+
+
+class Candidate(Struct, frozen=True):
+    """One model that may serve a request; `local` models are run here."""
+
+    ref: str
+    provider: str
+    model: str
+    card: ModelCard
+
+    @property
+    def local(self) -> bool:
+        """Whether the model is run on this machine."""
+        return self.provider == "local"
+
+
+class Plan(Struct, frozen=True):
+    """What a ref means. `route` is None for a single model, which is then the only candidate."""
+
+    ref: str
+    candidates: tuple[Candidate, ...]
+    route: str | None = None
+    policy: Literal["classifier", "order"] = "order"
+    dial: float = 0.5
+    fallback: tuple[Candidate, ...] = ()
+
+
+class Resolver:
+    """Resolves refs against one configuration; plans are cached, since refs repeat.
+
+    `local_names` gives the names of the models that can be run here.
+    """
+
+    def __init__(self, config: Config, local_names: Callable[[], Iterable[str]]) -> None:
+        self._config = config
+        self._local_names = local_names
+        self._plans: dict[str, Plan] = {}
+
+    def resolve(self, ref: str) -> Plan:
+        """Give the plan for a ref.
+
+        Raises:
+            UnknownModel: no such provider, route, alias or local model; names the nearest three.
+            RequestError: no ref at all, or a dial outside 0–1.
+        """
+        plan = self._plans.get(ref)
+        if plan is None:
+            plan = self._resolve(ref)
+            if len(self._plans) >= MAX_CACHED_PLANS:
+                self._plans.clear()
+            self._plans[ref] = plan
+        return plan
+
+    def forget(self) -> None:
+        """Drop what is cached: the local models changed."""
+        self._plans.clear()
+
+    def known_refs(self) -> list[str]:
+        """Aliases, routes and local models, by the names a client may use."""
+        return [*self._config.models, *self.routes(), *(f"local:{n}" for n in self._local_names())]
+
+    def routes(self) -> list[str]:
+        """The names of all routes; `auto` is always one."""
+        return list(dict.fromkeys(["auto", *self._config.routes]))
+
+    def candidate(self, ref: str) -> Candidate:
+        """Give the one model that a ref names; aliases are followed, routes are not taken.
+
+        Raises:
+            UnknownModel: as `resolve`.
+        """
+        own = self._config.models.get(ref)
+        provider, model = self._split(own.ref if own else ref)
+        card = self._card(provider, model)
+        return Candidate(ref, provider, model, _with_facts(card, own) if own else card)
+
+    def _resolve(self, ref: str) -> Plan:
+        if not ref or len(ref) > MAX_REF_CHARS:
+            raise RequestError(
+                "'model' must be a ref such as 'openai:gpt-5-mini' or 'auto'", param="model"
+            )
+        if ref in self._config.models:
+            return Plan(ref, (self.candidate(ref),))
+        name, colon, rest = ref.partition(":")
+        if name == "auto" or name in self._config.routes:
+            return self._route(ref, name, _dial(ref, rest) if colon else None)
+        return Plan(ref, (self.candidate(ref),))
+
+    def _route(self, ref: str, name: str, dial: float | None) -> Plan:
+        spec = self._config.routes.get(name)
+        if spec is None:
+            return Plan(ref, self._found(), name, "classifier", 0.5 if dial is None else dial)
+        return Plan(
+            ref,
+            tuple(self.candidate(each) for each in spec.candidates),
+            name,
+            spec.policy,
+            spec.dial if dial is None else dial,
+            tuple(self.candidate(each) for each in spec.fallback),
+        )
+
+    def _found(self) -> tuple[Candidate, ...]:
+        """The candidates of `auto` with nothing configured: local models, and a few well-known
+        models of each provider whose key is there."""
+        refs = [f"local:{name}" for name in self._local_names()]
+        for provider in configured_names(self._config):
+            refs += [f"{provider}:{model}" for model in default_models(provider)]
+        if not refs:
+            raise UnknownModel(
+                "'auto' has no candidates: set a provider's key in the environment, pull a model"
+                " ('pointsman pull smollm2'), or list them in [routes.auto]",
+                param="model",
+            )
+        return tuple(self.candidate(ref) for ref in refs)
+
+    def _split(self, ref: str) -> tuple[str, str]:
+        provider, colon, model = ref.partition(":")
+        if colon and model and self._is_provider(provider):
+            return provider, model
+        slash_provider, slash, slash_model = ref.partition("/")
+        if slash and slash_model and self._is_provider(slash_provider):
+            return slash_provider, slash_model
+        raise self._unknown(ref)
+
+    def _is_provider(self, name: str) -> bool:
+        return name == "local" or name in self._config.providers or name in all_providers()
+
+    def _card(self, provider: str, model: str) -> ModelCard:
+        if provider == "local":
+            if model not in self._local_names():
+                raise self._unknown(f"local:{model}")
+            return ModelCard(
+                ref=f"local:{model}",
+                provider="local",
+                model=model,
+                input_usd_per_mtok=0.0,
+                output_usd_per_mtok=0.0,
+                tools=True,
+                json_schema=True,
+                local=True,
+            )
+        return model_card(merge_row(provider, self._config.providers.get(provider)), model)
+
+    def _unknown(self, ref: str) -> UnknownModel:
+        pool = [*self.known_refs(), *refs_of_model(ref)]
+        near = list(
+            dict.fromkeys([*refs_of_model(ref), *difflib.get_close_matches(ref, pool, 3, 0.3)])
+        )
+        head = ref.partition(":")[0].partition("/")[0]
+        if len(near) < 3:
+            names = [*self._config.providers, *all_providers()]
+            tail = ref[len(head) :]
+            near += [name + tail for name in difflib.get_close_matches(head, names, 3, 0.5)]
+        near = near[:3] or ["auto"]
+        return UnknownModel(
+            f"no model '{ref}': a ref is provider:model, local:name, an alias or a route;"
+            f" nearest: {', '.join(near)}",
+            param="model",
+        )
+
+
+def _dial(ref: str, text: str) -> float:
+    try:
+        dial = float(text)
+    except ValueError:
+        dial = -1.0
+    if not 0 <= dial <= 1:
+        raise RequestError(f"'{ref}': the dial is a number from 0 to 1", param="model")
+    return dial
+
+
+def _with_facts(card: ModelCard, own: ModelConfig) -> ModelCard:
+    changes: dict[str, object] = {}
+    if own.price is not None:
+        changes |= {
+            "input_usd_per_mtok": own.price.input,
+            "output_usd_per_mtok": own.price.output,
+            "cached_usd_per_mtok": own.price.cached,
+        }
+    if own.context is not None:
+        changes["context_tokens"] = own.context
+    if own.abilities is not None:
+        changes |= {key: key in own.abilities for key in ("vision", "tools", "json_schema")}
+    return msgspec.structs.replace(card, **changes)
