@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from pointsman._http.transport import Request, Response, Transport, TransportError
-from pointsman._sse import Parser
 from pointsman.config import Config
 from pointsman.dialects import get_dialect
 from pointsman.dialects.base import Call, Dialect
@@ -21,16 +20,14 @@ from pointsman.errors import (
     BadAnswer,
     PointsmanError,
     ProviderError,
-    ProviderTimeout,
-    ProviderUnreachable,
-    StreamCut,
     UnsupportedParameter,
 )
 from pointsman.local.host import LocalHost
 from pointsman.providers.binding import Binding, bind
 from pointsman.resolve import Candidate
+from pointsman.served import Served, fault_of
 
-__all__ = ["Dispatcher", "Served"]
+__all__ = ["Dispatcher"]
 
 MAX_WAIT_S = 20.0  # A longer `retry-after` is the caller's to wait for, with the error in hand.
 BACKOFF_S = 0.5
@@ -40,125 +37,6 @@ MAX_PLAIN_BYTES = 64 * 1024 * 1024
 _NEXT_STATUSES = frozenset((401, 402, 403, 404))
 
 Prepare = Callable[[Candidate, Binding, Dialect], Request | Call]
-
-
-class Served:
-    """An answer that has begun. `close` it, or read it to its end.
-
-    `upstream_s` is the time spent waiting for the upstream until its head (and, for a stream, its
-    first bytes) came, all tries and pauses included.
-    """
-
-    __slots__ = (
-        "_first",
-        "_lease",
-        "_response",
-        "attempts",
-        "binding",
-        "candidate",
-        "dialect",
-        "ignored",
-        "upstream_s",
-    )
-
-    def __init__(
-        self,
-        candidate: Candidate,
-        binding: Binding,
-        dialect: Dialect,
-        response: Response,
-        ignored: tuple[str, ...],
-        lease: AbstractAsyncContextManager[object] | None,
-    ) -> None:
-        self.candidate = candidate
-        self.binding = binding
-        self.dialect = dialect
-        self.ignored = ignored
-        self.attempts = 1
-        self.upstream_s = 0.0
-        self._response = response
-        self._lease = lease
-        self._first = b""
-
-    @property
-    def status(self) -> int:
-        """The upstream's status, 200–299."""
-        return self._response.status
-
-    @property
-    def content_type(self) -> str:
-        """The upstream's content type, in full."""
-        return self._response.headers.get("content-type", "application/json")
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether the upstream answers with server-sent events."""
-        return self.content_type.startswith("text/event-stream")
-
-    async def read(self, limit_bytes: int) -> bytes:
-        """Give the whole body, at most `limit_bytes`.
-
-        Raises:
-            BadAnswer: it is larger, or no HTTP.
-            ProviderUnreachable: the connection broke.
-            ProviderTimeout: it stalled.
-        """
-        try:
-            first = self._first
-            self._first = b""
-            rest = await self._response.read(limit_bytes)
-            return first + rest if first else rest
-        except TransportError as error:
-            raise _fault(error, self.binding.name, self.candidate.model) from error
-        finally:
-            await self.close()
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes.
-
-        Raises:
-            StreamCut: the connection broke.
-            ProviderTimeout: it stalled.
-        """
-        try:
-            if self._first:
-                first, self._first = self._first, b""
-                yield first
-            while (chunk := await self._response.next_chunk()) is not None:
-                yield chunk
-        except TransportError as error:
-            raise _fault(error, self.binding.name, self.candidate.model, cut=StreamCut) from error
-        finally:
-            await self.close()
-
-    async def close(self) -> None:
-        """Cut what was not read to its end, and let a local model go."""
-        self._response.close()
-        if self._lease is not None:
-            lease, self._lease = self._lease, None
-            await lease.__aexit__(None, None, None)
-
-    async def peek(self) -> None:
-        """Wait for a stream's first bytes, so that a failure there can still fall over.
-
-        Raises:
-            ProviderError: the stream begins with an error, breaks or stalls.
-        """
-        try:
-            self._first = await self._response.next_chunk() or b""
-        except TransportError as error:
-            raise _fault(error, self.binding.name, self.candidate.model) from error
-        if not self._first:
-            if self.is_stream:
-                raise StreamCut(
-                    f"{self.candidate.ref} ended its stream before the first event",
-                    provider=self.binding.name,
-                    model=self.candidate.model,
-                )
-        elif b'"error"' in self._first[:2048] and self.is_stream:
-            reader = self.dialect.stream_reader(self.binding.target(self.candidate.model))
-            for event in Parser().feed(self._first):
-                reader.read(event)
 
 
 class Dispatcher:
@@ -234,7 +112,7 @@ class Dispatcher:
                 raise await _refusal(response, binding, model)
             return await response.read(MAX_PLAIN_BYTES)
         except TransportError as error:
-            raise _fault(error, binding.name, model) from error
+            raise fault_of(error, binding.name, model) from error
 
     async def _attempt(self, candidate: Candidate, prepare: Prepare, stream: bool) -> Served:
         lease: AbstractAsyncContextManager[object] | None = None
@@ -256,7 +134,7 @@ class Dispatcher:
                 if not 200 <= response.status < 300:
                     raise await _refusal(response, binding, candidate.model)
             except TransportError as error:
-                raise _fault(error, binding.name, candidate.model) from error
+                raise fault_of(error, binding.name, candidate.model) from error
             served = Served(candidate, binding, dialect, response, ignored, lease)
             if stream:
                 try:
@@ -285,22 +163,6 @@ async def _refusal(response: Response, binding: Binding, model: str) -> Provider
         )
     dialect = get_dialect(binding.dialect)
     return dialect.read_error(response.status, response.headers, body, binding.target(model))
-
-
-def _fault(
-    error: TransportError,
-    provider: str,
-    model: str,
-    cut: type[StreamCut] | type[ProviderUnreachable] = ProviderUnreachable,
-) -> ProviderError:
-    kind: type[ProviderTimeout | BadAnswer | StreamCut | ProviderUnreachable]
-    if error.kind == "timeout":
-        kind = ProviderTimeout
-    elif error.kind in ("protocol", "size"):
-        kind = BadAnswer
-    else:
-        kind = cut
-    return kind(f"{provider}: {error}", provider=provider, model=model)
 
 
 def _pause_s(error: PointsmanError, tries: int) -> float | None:

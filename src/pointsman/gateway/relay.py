@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 
 from pointsman._http.transport import Request
-from pointsman._sse import EventTooLarge, Parser
-from pointsman._stream import Accumulator, explode
+from pointsman._stream import Accumulator
 from pointsman.dialects.base import Call, Dialect, StreamWriter
 from pointsman.dispatch import Served
 from pointsman.door import Door
@@ -161,15 +160,14 @@ class Relay:
         self, exchange: Exchange, asked: Asked, served: Served, head: Headers, started_s: float
     ) -> None:
         waiting_s = time.perf_counter()
-        body = await served.read(self._max_answer)
-        upstream_s = served.upstream_s + time.perf_counter() - waiting_s
         usage: Usage | None
         if asked.passed:
+            body = await served.read(self._max_answer)
+            upstream_s = served.upstream_s + time.perf_counter() - waiting_s
             usage = usage_of(asked.dialect.name, body)
         else:
-            completion = served.dialect.read_completion(
-                _decode(body, served), served.binding.target(served.candidate.model)
-            )
+            completion = await served.completion(self._max_answer)
+            upstream_s = served.upstream_s + time.perf_counter() - waiting_s
             self._door.recall.remember(completion)
             usage = completion.usage
             body = _JSON.encode(asked.dialect.write_completion(completion, asked.chat()))
@@ -271,33 +269,9 @@ class Relay:
                     await exchange.start(served.status, head)
                 await exchange.write(joined)
 
-        target = served.binding.target(served.candidate.model)
-        if not served.is_stream:
-            body = await served.read(self._max_answer)
-            completion = served.dialect.read_completion(_decode(body, served), target)
-            await put(list(explode(completion)), writer.finish())
-            self._door.recall.remember(completion)
-            return completion.usage
-        reader = served.dialect.stream_reader(target)
-        parser = Parser()
-        try:
-            async for piece in served.chunks():
-                chunks: list[Chunk] = []
-                try:
-                    for event in parser.feed(piece):
-                        chunks += reader.read(event)
-                finally:
-                    await put(chunks)  # What came before a fault is still the client's.
-        except EventTooLarge as error:
-            raise BadAnswer(
-                f"{served.candidate.ref}: {error}",
-                provider=served.binding.name,
-                model=served.candidate.model,
-            ) from error
-        await put(reader.finish())
-        tail = writer.finish()
-        if tail:
-            await put([], tail)
+        async for chunks in served.answer(self._max_answer):
+            await put(chunks)
+        await put([], writer.finish())
         self._door.recall.remember(accumulator.completion())
         return usage
 
@@ -336,17 +310,6 @@ def _without_usage(events: bytes) -> bytes:
         if not (_HIDDEN.search(event) and b'"usage"' in event)
     ]
     return separator.join(kept)
-
-
-def _decode(body: bytes, served: Served) -> dict[str, Any]:
-    try:
-        return _ANY.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadAnswer(
-            f"{served.candidate.ref} answered what is no JSON object: {error}",
-            provider=served.binding.name,
-            model=served.candidate.model,
-        ) from error
 
 
 def _quality(value: str | None) -> float | None:

@@ -1,0 +1,374 @@
+"""`AsyncClient` and `Client`: the gateway's refs, routes, fall-back and errors with no server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
+
+import msgspec
+from msgspec import Struct
+
+from pointsman._http.transport import Transport
+from pointsman._stream import Accumulator
+from pointsman.config import Config, load_config
+from pointsman.dialects.base import Call, Dialect
+from pointsman.dispatch import Served
+from pointsman.door import Choice, Door
+from pointsman.errors import UnsupportedParameter
+from pointsman.listing import list_models, list_provider
+from pointsman.options import ChatOptions, Messages, build_chat
+from pointsman.providers.binding import Binding
+from pointsman.resolve import Candidate
+from pointsman.types import (
+    Chunk,
+    Completion,
+    Embed,
+    Embeddings,
+    Message,
+    ModelInfo,
+    ToolCall,
+    Usage,
+)
+
+__all__ = ["Answer", "AsyncClient", "AsyncStream", "Client", "Stream"]
+
+T = TypeVar("T")
+
+
+class Answer(Struct, frozen=True):
+    """A whole answer and how it came about. `cost_usd` is None where the price is unknown."""
+
+    completion: Completion
+    ref: str
+    route: str
+    attempts: int
+    cost_usd: float | None = None
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The first choice's text."""
+        return self.completion.text
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The first choice's tool calls."""
+        return self.completion.tool_calls
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens used, None if the provider did not say."""
+        return self.completion.usage
+
+    @property
+    def message(self) -> Message:
+        """The answer as a message, to go on the conversation with."""
+        choices = self.completion.choices
+        return Message("assistant", choices[0].parts if choices else ())
+
+
+class AsyncStream:
+    """The chunks of an answer as they come. Iterate it to its end, or close it."""
+
+    def __init__(self, served: Served, choice: Choice, limit_bytes: int) -> None:
+        self._served = served
+        self._choice = choice
+        self._limit = limit_bytes
+        self._accumulator = Accumulator()
+        self._chunks = self._read()
+
+    @property
+    def ref(self) -> str:
+        """What serves it."""
+        return self._served.candidate.ref
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        """Iterate over the chunks; a stream is read once."""
+        return self
+
+    async def __anext__(self) -> Chunk:
+        """Give the next chunk."""
+        chunk = await anext(self._chunks)
+        self._accumulator.feed(chunk)
+        return chunk
+
+    async def __aenter__(self) -> Self:
+        """Nothing happens; leaving closes the stream."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the stream."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cut the answer if it has not ended."""
+        await self._served.close()
+
+    def answer(self) -> Answer:
+        """Give the answer as far as it was read."""
+        return _answer(self._accumulator.completion(), self._served, self._choice)
+
+    async def _read(self) -> AsyncIterator[Chunk]:
+        async for chunks in self._served.answer(self._limit):
+            for chunk in chunks:
+                yield chunk
+
+
+class AsyncClient:
+    """One door to every model, for asyncio. Belongs to the event loop that first uses it.
+
+    `config` is a Config or the path of a `pointsman.toml`; without one it is found as by
+    `load_config`. Close it, or use it as a context manager: it may run local models.
+    """
+
+    def __init__(
+        self, config: Config | str | Path | None = None, *, transport: Transport | None = None
+    ) -> None:
+        loaded = config if isinstance(config, Config) else load_config(config)
+        self._door = Door(loaded, transport)
+        self._limit = loaded.server.max_answer_bytes
+
+    @overload
+    async def chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stream: Literal[False] = False,
+        **options: Unpack[ChatOptions],
+    ) -> Answer: ...
+
+    @overload
+    async def chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stream: Literal[True],
+        **options: Unpack[ChatOptions],
+    ) -> AsyncStream: ...
+
+    async def chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stream: bool = False,
+        **options: Unpack[ChatOptions],
+    ) -> Answer | AsyncStream:
+        """Give an answer, or its stream.
+
+        `model` is a ref: `provider:model`, `local:name`, an alias or a route. `options` are the
+        fields of `pointsman.Chat` (`tools`, `tool_choice`, `response_format`, `thinking`,
+        `max_tokens`, `temperature`, …), where tools, the choice and the format may also be given
+        in OpenAI's JSON form; `extra` holds parameters of the provider's own, by their wire names;
+        `quality` sets a route's dial, 0 (cheapest) to 1 (best).
+
+        Raises:
+            RequestError: the request is wrong, or the model cannot do it.
+            ProviderError: the provider (or, for a route, each of them) failed.
+        """
+        quality = options.get("quality")
+        chat = build_chat(model, messages, stream, options)
+        choice = self._door.choose(model, lambda: chat, quality)
+
+        def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Call:
+            # What the caller puts into `extra` is the provider's own by intent.
+            own = chat.dialect if not chat.extra else dialect.name
+            each = msgspec.structs.replace(chat, model=candidate.model, dialect=own)
+            return dialect.write_chat(each, binding.target(candidate.model))
+
+        served = await self._door.dispatcher.open(choice.candidates, prepare, stream=stream)
+        if stream:
+            return AsyncStream(served, choice, self._limit)
+        return _answer(await served.completion(self._limit), served, choice)
+
+    async def embed(
+        self, model: str, inputs: str | Sequence[str], *, dimensions: int | None = None
+    ) -> Embeddings:
+        """Give one vector per input, in order.
+
+        Raises:
+            UnsupportedParameter: the provider has no embeddings, or not of that size.
+            ProviderError: it failed.
+        """
+        texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+        plan = self._door.resolver.resolve(model)
+
+        def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Call:
+            if not binding.row.capabilities.embeddings:
+                raise UnsupportedParameter("inputs", binding.name, "it has no embeddings")
+            embed = Embed(model=candidate.model, inputs=texts, dimensions=dimensions)
+            return dialect.write_embed(embed, binding.target(candidate.model))
+
+        served = await self._door.dispatcher.open(plan.candidates, prepare, stream=False)
+        target = served.binding.target(served.candidate.model)
+        return served.dialect.read_embeddings(await served.json(self._limit), target)
+
+    async def models(self, provider: str | None = None) -> list[ModelInfo]:
+        """Give the models that can be named now; with `provider`, those that it lists.
+
+        Raises:
+            ProviderError: the named provider fails. Without a name, one that fails is left out.
+        """
+        if provider is not None:
+            return await list_provider(self._door, provider)
+        found, _ = await list_models(self._door, asyncio.get_running_loop().time)
+        return found
+
+    async def aclose(self) -> None:
+        """Stop local models and close every connection."""
+        await self._door.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Nothing happens; leaving closes the client."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the client."""
+        await self.aclose()
+
+
+class Stream:
+    """The chunks of an answer, for code without asyncio; see `AsyncStream`."""
+
+    def __init__(self, stream: AsyncStream, client: Client) -> None:
+        self._stream = stream
+        self._client = client
+
+    @property
+    def ref(self) -> str:
+        """What serves it."""
+        return self._stream.ref
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Iterate over the chunks; a stream is read once."""
+        return self
+
+    def __next__(self) -> Chunk:
+        """Give the next chunk."""
+        try:
+            return self._client._run(self._stream.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def __enter__(self) -> Self:
+        """Nothing happens; leaving closes the stream."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the stream."""
+        self.close()
+
+    def close(self) -> None:
+        """Cut the answer if it has not ended."""
+        self._client._run(self._stream.aclose())
+
+    def answer(self) -> Answer:
+        """Give the answer as far as it was read."""
+        return self._stream.answer()
+
+
+class Client:
+    """One door to every model, for code without asyncio: the same calls as `AsyncClient`.
+
+    The work is done by an event loop in a thread of its own, so it may be used from any thread.
+    """
+
+    def __init__(self, config: Config | str | Path | None = None) -> None:
+        self._async = AsyncClient(config)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="pointsman-client", daemon=True
+        )
+        self._thread.start()
+
+    @overload
+    def chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stream: Literal[False] = False,
+        **options: Unpack[ChatOptions],
+    ) -> Answer: ...
+
+    @overload
+    def chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stream: Literal[True],
+        **options: Unpack[ChatOptions],
+    ) -> Stream: ...
+
+    def chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stream: bool = False,
+        **options: Unpack[ChatOptions],
+    ) -> Answer | Stream:
+        """Give an answer, or its stream; see `AsyncClient.chat`."""
+        if stream:
+            opened = self._run(self._async.chat(model, messages, stream=True, **options))
+            return Stream(opened, self)
+        return self._run(self._async.chat(model, messages, **options))
+
+    def embed(
+        self, model: str, inputs: str | Sequence[str], *, dimensions: int | None = None
+    ) -> Embeddings:
+        """Give one vector per input; see `AsyncClient.embed`."""
+        return self._run(self._async.embed(model, inputs, dimensions=dimensions))
+
+    def models(self, provider: str | None = None) -> list[ModelInfo]:
+        """Give the models that can be named now; see `AsyncClient.models`."""
+        return self._run(self._async.models(provider))
+
+    def close(self) -> None:
+        """Stop local models, close every connection and end the thread."""
+        if self._loop.is_closed():
+            return
+        self._run(self._async.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        """Nothing happens; leaving closes the client."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the client."""
+        self.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # Ctrl-C in the caller's thread ends the upstream call too.
+            raise
+
+
+def _answer(completion: Completion, served: Served, choice: Choice) -> Answer:
+    usage = completion.usage
+    return Answer(
+        completion=completion,
+        ref=served.candidate.ref,
+        route=choice.why,
+        attempts=served.attempts,
+        cost_usd=served.candidate.card.cost_usd(usage) if usage else None,
+        ignored=served.ignored,
+    )
