@@ -355,9 +355,10 @@ class H1Transport:
             async with asyncio.timeout(timeout_s):
                 _, connection = await loop.create_connection(
                     lambda: _Connection(loop),
-                    origin.host,
+                    origin.address or origin.host,
                     origin.port,
                     ssl=self._ssl if origin.scheme == "https" else None,
+                    server_hostname=origin.host if origin.scheme == "https" else None,
                 )
         except TimeoutError:
             raise TransportError(

@@ -12,11 +12,12 @@ __all__ = ["Origin", "Request", "Response", "Timeouts", "Transport", "TransportE
 
 
 class Origin(NamedTuple):
-    """Where a connection goes."""
+    """Where a connection goes. `address` is the IP to connect to, where it was already looked up."""
 
     scheme: Literal["http", "https"]
     host: str
     port: int
+    address: str | None = None
 
     @classmethod
     def of(cls, url: str) -> tuple[Origin, str]:

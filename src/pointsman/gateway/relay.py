@@ -13,11 +13,12 @@ from pointsman._http.transport import Request
 from pointsman._stream import Accumulator
 from pointsman.dialects.base import Call, Dialect, StreamWriter
 from pointsman.dispatch import Served
-from pointsman.door import Door
+from pointsman.door import Choice, Door
 from pointsman.errors import BadAnswer, PointsmanError, StreamCut
 from pointsman.gateway.exchange import Exchange, Headers
 from pointsman.gateway.meter import Meter, StreamMeter, usage_of
 from pointsman.gateway.wire import ask_usage, decode_body, replace_model
+from pointsman.images import has_remote_images, with_fetched_images
 from pointsman.providers.binding import Binding
 from pointsman.resolve import Candidate
 from pointsman.types import Chat, Chunk, TextDelta, Usage, UsageReported
@@ -97,6 +98,10 @@ class Asked:
             self._chat = self.dialect.read_chat(tree)
         return self._chat
 
+    def replace_chat(self, chat: Chat) -> None:
+        """Take another chat in the place of the one that was read."""
+        self._chat = chat
+
     def bare_chat(self) -> Chat:
         """A chat for a writer of errors, where the body was never read."""
         return self._chat or Chat(model=self.ref, messages=(), dialect=self.dialect.name)
@@ -119,6 +124,9 @@ class Relay:
         quality = exchange.header(b"x-pointsman-quality")
         choice = self._door.choose(asked.ref, asked.chat, _quality(quality))
 
+        if self._door.config.server.fetch_images and b"http" in asked.body:
+            await self._fetch_images(asked, choice)
+
         def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Request | Call:
             return self._prepare(asked, candidate, binding, dialect)
 
@@ -138,6 +146,15 @@ class Relay:
                 await self._whole(exchange, asked, served, head, started_s)
         finally:
             await served.close()
+
+    async def _fetch_images(self, asked: Asked, choice: Choice) -> None:
+        """Put remote images into the body, if a candidate takes only bytes (Gemini's wire does)."""
+        dispatcher = self._door.dispatcher
+        remote = [each for each in choice.candidates if not each.local]
+        if any(dispatcher.binding(each.provider).dialect == "gemini" for each in remote):
+            chat = asked.chat()
+            if has_remote_images(chat):
+                asked.replace_chat(await with_fetched_images(chat, dispatcher.transport))
 
     def _prepare(
         self, asked: Asked, candidate: Candidate, binding: Binding, dialect: Dialect
