@@ -12,7 +12,8 @@ from typing import Any
 from pointsman.dialects.anthropic import answer, request, turns
 from pointsman.dialects.anthropic.blocks import DIALECT
 from pointsman.dialects.anthropic.error import read_error, write_error
-from pointsman.dialects.anthropic.stream import Reader, Writer
+from pointsman.dialects.anthropic.stream_reader import Reader
+from pointsman.dialects.anthropic.stream_writer import Writer
 from pointsman.dialects.base import Call, Target
 from pointsman.errors import BadAnswer, PointsmanError, ProviderError, UnsupportedParameter
 from pointsman.types import Chat, Completion, Embed, Embeddings

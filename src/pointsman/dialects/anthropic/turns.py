@@ -120,7 +120,7 @@ def write_turns(chat: Chat, target: Target, ignored: list[str]) -> dict[str, Any
     for index, message in enumerate(chat.messages):
         path = at("messages", index)
         if message.name is not None:
-            ignored.append("name")
+            ignored.append("messages.name")
         blocks = _write_parts(message, path, chat.dialect, target, ignored)
         if message.role == "system":
             if any(block["type"] != "text" for block in blocks):
