@@ -16,7 +16,7 @@ import msgspec
 
 from pointsman._http.transport import Origin, Request, Timeouts, Transport, TransportError
 from pointsman.errors import RequestError
-from pointsman.types import Chat, Image, Message, Part, ToolResult
+from pointsman.types import Chat, Image, Message, Part
 
 __all__ = ["has_remote_images", "is_public", "with_fetched_images"]
 
@@ -63,8 +63,6 @@ def is_public(address: str) -> bool:
 
 
 def _is_remote(part: Part) -> bool:
-    if isinstance(part, ToolResult):
-        return any(isinstance(p, Image) and _is_remote(p) for p in part.content)
     return (
         isinstance(part, Image)
         and part.url is not None

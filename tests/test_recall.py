@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pointsman.recall import Recall
+from pointsman.types import (
+    Chat,
+    Choice,
+    Completion,
+    Message,
+    Reasoning,
+    Signature,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+
+SIGNED = Reasoning("hm", Signature("s1", "anthropic"))
+SEALED = Reasoning(redacted=Signature("r1", "anthropic"))
+
+
+def answer(*parts):
+    return Completion("i", "m", (Choice(parts, "tool_calls"),))
+
+
+def chat(*parts):
+    return Chat(
+        model="m",
+        messages=(
+            Message("user", (Text("q"),)),
+            Message("assistant", parts),
+            Message("tool", (ToolResult("c1"),)),
+        ),
+    )
+
+
+def test_signed_thoughts_come_back_before_their_call_in_order():
+    recall = Recall()
+    recall.remember(answer(SIGNED, SEALED, Text("so"), ToolCall("c1", "f"), ToolCall("c2", "g")))
+    restored = recall.restore(chat(Text("so"), ToolCall("c1", "f"), ToolCall("c2", "g")))
+    assert restored.messages[1].parts == (
+        Text("so"),
+        SIGNED,
+        SEALED,
+        ToolCall("c1", "f"),
+        ToolCall("c2", "g"),
+    )
+
+
+def test_unsigned_copies_make_way_and_signed_ones_stay():
+    recall = Recall()
+    recall.remember(answer(SIGNED, ToolCall("c1", "f")))
+    assert recall.restore(chat(Reasoning("hm"), ToolCall("c1", "f"))).messages[1].parts == (
+        SIGNED,
+        ToolCall("c1", "f"),
+    )
+    carried = chat(SIGNED, ToolCall("c1", "f"))
+    assert recall.restore(carried) == carried
+
+
+def test_a_calls_own_signature_is_put_back():
+    recall = Recall()
+    signature = Signature("g1", "gemini")
+    recall.remember(answer(ToolCall("c1", "f", signature=signature)))
+    part = recall.restore(chat(ToolCall("c1", "f"))).messages[1].parts[0]
+    assert part == ToolCall("c1", "f", signature=signature)
+
+
+def test_unknown_calls_are_left_alone_and_memory_is_bounded():
+    recall = Recall(max_bytes=1000)
+    for number in range(50):
+        recall.remember(
+            answer(Reasoning("x" * 90, Signature("s", "a")), ToolCall(f"c{number}", "f"))
+        )
+    assert recall.restore(chat(ToolCall("c0", "f"))) == chat(ToolCall("c0", "f"))
+    assert recall.restore(chat(ToolCall("c49", "f"))) != chat(ToolCall("c49", "f"))
