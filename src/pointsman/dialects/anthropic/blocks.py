@@ -200,7 +200,7 @@ def write_block(
     """Write a part as a block; None where nothing is to be said.
 
     That is so for text with nothing but white space, which Anthropic refuses, and for thinking
-    that the target did not sign. `dialect` is the one that the chat was read from.
+    that the target did not sign (`ignored` names it). `dialect` is the one that the chat was read from.
 
     Raises:
         RequestError: a tool call's arguments are no object.
@@ -223,17 +223,18 @@ def write_block(
         case ToolResult():
             return _write_tool_result(part, path, dialect, target, ignored)
         case Reasoning():
-            return _write_reasoning(part, target)
+            return _write_reasoning(part, target, ignored)
         case Audio():
             raise UnsupportedParameter(path, "Anthropic", "it takes no sound")
 
 
-def _write_reasoning(part: Reasoning, target: Target) -> dict[str, Any] | None:
+def _write_reasoning(part: Reasoning, target: Target, ignored: list[str]) -> dict[str, Any] | None:
     data = carried(part.redacted, target, DIALECT)
     if data is not None:
         return {"type": "redacted_thinking", "data": data}
     signature = carried(part.signature, target, DIALECT)
     if signature is None:
+        ignored.append("reasoning")
         return None
     return {"type": "thinking", "thinking": part.text, "signature": signature}
 

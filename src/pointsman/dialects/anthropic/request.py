@@ -53,9 +53,9 @@ _READ = frozenset(
 _HINTS = {
     "openai": frozenset(
         (
-            "metadata", "prediction", "prompt_cache_key", "prompt_cache_options",
-            "prompt_cache_retention", "safety_identifier", "service_tier", "store",
-            "stream_options",
+            "cache_control", "metadata", "prediction", "prompt_cache_breakpoint",
+            "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+            "safety_identifier", "service_tier", "store", "stream_options",
         )
     ),
     "gemini": frozenset(("labels", "serviceTier", "store")),
@@ -254,7 +254,7 @@ def _write_extra(chat: Chat, body: dict[str, Any], ignored: list[str]) -> None:
         if value is None:
             continue
         if not own:
-            if name not in hints:
+            if name.partition(".")[0] not in hints:
                 raise UnsupportedParameter(name, "Anthropic")
             ignored.append(name)
         elif name in _LOST_HINTS:
