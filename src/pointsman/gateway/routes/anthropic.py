@@ -63,14 +63,15 @@ async def count_tokens(gateway: Gateway, exchange: Exchange) -> None:
     body = await exchange.body(gateway.max_body_bytes)
     gateway.begin(exchange)
     envelope = read_envelope(body)
-    tree = decode_body(body)
-    chat = ANTHROPIC.read_chat({"max_tokens": 1, **tree})
-    choice = gateway.door.choose(envelope.model, lambda: chat)
-    candidate = choice.candidates[0]
+
+    def chat() -> Chat:
+        return ANTHROPIC.read_count(decode_body(body))
+
+    candidate = gateway.door.choose(envelope.model, chat).candidates[0]
     dispatcher = gateway.door.dispatcher
     dialect = "openai" if candidate.local else dispatcher.binding(candidate.provider).dialect
     if dialect == "openai":
-        answer = ANTHROPIC.write_token_count(estimate_tokens(chat))
+        answer = ANTHROPIC.write_token_count(estimate_tokens(chat()))
         await exchange.respond_json(200, answer, [(b"x-pointsman-estimate", b"true")])
         return
     binding = dispatcher.binding(candidate.provider)
@@ -81,8 +82,8 @@ async def count_tokens(gateway: Gateway, exchange: Exchange) -> None:
         counted: Any = msgspec.json.decode(await dispatcher.fetch(binding, request))
         await exchange.respond_json(200, counted)
         return
-    chat = msgspec.structs.replace(chat, model=candidate.model)
-    call = GEMINI.write_count(chat, binding.target(candidate.model))
+    asked = msgspec.structs.replace(chat(), model=candidate.model)
+    call = GEMINI.write_count(asked, binding.target(candidate.model))
     counted = msgspec.json.decode(await dispatcher.fetch(binding, binding.call(call)))
     await exchange.respond_json(200, ANTHROPIC.write_token_count(GEMINI.read_count(counted)))
 
