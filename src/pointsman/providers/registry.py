@@ -41,9 +41,7 @@ class Capabilities(Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     audio: bool = False
 
 
-class Provider(
-    Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
-):
+class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One provider.
 
     `api_key_env` are the accepted variable names, the canonical one first. `base_url` is None where
