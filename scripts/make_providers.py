@@ -44,7 +44,16 @@ DROPPED = {
 }
 
 # OpenAI itself replaced `max_tokens`; a compatible vendor is sure to know the old name only.
-NEW_MAX_TOKENS = {"openai", "azureopenai", "groq", "cerebras", "xai", "openrouter", "vercel", "fireworks"}
+NEW_MAX_TOKENS = {
+    "openai",
+    "azureopenai",
+    "groq",
+    "cerebras",
+    "xai",
+    "openrouter",
+    "vercel",
+    "fireworks",
+}
 DEVELOPER_ROLE = {"openai", "azureopenai", "openrouter"}
 # Documented by the vendor: response_format with type json_schema.
 JSON_SCHEMA = {
@@ -56,7 +65,11 @@ JSON_SCHEMA = {
 NO_STREAM_USAGE = {"perplexity", "github", "publicai", "assemblyai", "ai21"}
 QUIRKS: dict[str, dict[str, Any]] = {
     "mistral": {"tool_id_pattern": "mistral", "required_word": "any", "seed_field": "random_seed"},
-    "codestral": {"tool_id_pattern": "mistral", "required_word": "any", "seed_field": "random_seed"},
+    "codestral": {
+        "tool_id_pattern": "mistral",
+        "required_word": "any",
+        "seed_field": "random_seed",
+    },
     "publicai": {"string_content": True},
 }
 BASE_URL = {
@@ -109,7 +122,9 @@ def make_row(fact: dict[str, Any]) -> dict[str, Any]:
     keys = KEYS.get(name) or ([fact["api_key_env"]] if fact["api_key_env"] else [])
     if keys:
         row["api_key_env"] = keys
-    if auth := AUTH.get(name) or {"anthropic": "x-api-key", "gemini": "x-goog-api-key"}.get(fact["dialect"]):
+    if auth := AUTH.get(name) or {"anthropic": "x-api-key", "gemini": "x-goog-api-key"}.get(
+        fact["dialect"]
+    ):
         row["auth"] = auth
     if base_url and base_url.startswith("http://"):
         row |= {"loopback": True, "key_optional": True}
