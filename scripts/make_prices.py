@@ -35,17 +35,18 @@ PROVIDERS = {
 def tests(match: Any) -> list[list[str]]:
     """Give a match as alternatives, each a list of tests that must all hold.
 
-    A test is `=name`, `^prefix`, `$suffix`, `*part` or `~regular expression`.
+    A test is `=name`, `^prefix`, `$suffix`, `*part` or `~regular expression`, on the name in lower
+    case: genai-prices goes by that, too.
     """
     match match:
         case types.ClauseEquals(equals=text):
-            return [["=" + text]]
+            return [["=" + text.lower()]]
         case types.ClauseStartsWith(starts_with=text):
-            return [["^" + text]]
+            return [["^" + text.lower()]]
         case types.ClauseEndsWith(ends_with=text):
-            return [["$" + text]]
+            return [["$" + text.lower()]]
         case types.ClauseContains(contains=text):
-            return [["*" + text]]
+            return [["*" + text.lower()]]
         case types.ClauseRegex(regex=text):
             return [["~" + text]]
         case types.ClauseOr(or_=parts):

@@ -51,7 +51,6 @@ NEW_MAX_TOKENS = {
     "cerebras",
     "xai",
     "openrouter",
-    "vercel",
     "fireworks",
 }
 DEVELOPER_ROLE = {"openai", "azureopenai", "openrouter"}
@@ -61,8 +60,9 @@ JSON_SCHEMA = {
     "fireworks", "together", "openrouter", "xai", "deepinfra", "llamacpp", "vllm", "lmstudio",
     "ollama", "perplexity", "sambanova", "nebius", "cohere",
 }  # fmt: skip
-# No `stream_options` by the vendor's own reference, so it is not put into a pass-through.
-NO_STREAM_USAGE = {"perplexity", "github", "publicai", "assemblyai", "ai21"}
+# No `stream_options`, so it is not put into a pass-through. Mistral answers it with 422, and counts
+# every stream without being asked (openai/openai-agents-python#442).
+NO_STREAM_USAGE = {"perplexity", "github", "publicai", "assemblyai", "ai21", "mistral", "codestral"}
 QUIRKS: dict[str, dict[str, Any]] = {
     "mistral": {"tool_id_pattern": "mistral", "required_word": "any", "seed_field": "random_seed"},
     "codestral": {
@@ -74,6 +74,7 @@ QUIRKS: dict[str, dict[str, Any]] = {
 }
 BASE_URL = {
     "anthropic": "https://api.anthropic.com/v1",
+    "azureanthropic": "https://{resource}.services.ai.azure.com/anthropic/v1",
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
 }
 KEYS = {
@@ -85,6 +86,8 @@ KEYS = {
     "together": ["TOGETHER_API_KEY", "TOGETHERAI_API_KEY"],
     "cometapi": ["COMETAPI_KEY", "COMETAPI_API_KEY"],
     "cohere": ["COHERE_API_KEY", "CO_API_KEY"],
+    # The vendor's own name is MODEL_API_KEY: too general to send what it holds to one vendor.
+    "meta": ["META_API_KEY"],
 }
 AUTH = {"azureopenai": "api-key"}
 NO_LIST = {"github", "perplexity", "minimax", "databricks"}
@@ -97,7 +100,7 @@ EXTRA: list[dict[str, Any]] = [
     },
     {
         "name": "ollama", "dialect": "openai", "base_url": "http://localhost:11434/v1",
-        "base_url_env": "OLLAMA_BASE_URL", "api_key_env": None, "source": "any-llm",
+        "api_key_env": None, "source": "any-llm",
         "capabilities": {"chat": True, "stream": True, "tools": True, "embeddings": True,
                          "list_models": True, "vision": True, "reasoning": True},
         "notes": "Ollama's OpenAI-compatible surface.",
@@ -116,8 +119,9 @@ def make_row(fact: dict[str, Any]) -> dict[str, Any]:
     if base_url:
         row["base_url"] = base_url
     # The variables by which official clients are pointed elsewhere are not followed for public
-    # vendors: they often point at this gateway, which would then ask itself.
-    if fact.get("base_url_env") and (not base_url or base_url.startswith("http://")):
+    # vendors: they often point at this gateway, which would then ask itself. Nor are those of
+    # Azure, Databricks and Cloudflare: they hold a host, without the path that is needed here.
+    if fact.get("base_url_env") and base_url and base_url.startswith("http://"):
         row["base_url_env"] = fact["base_url_env"]
     keys = KEYS.get(name) or ([fact["api_key_env"]] if fact["api_key_env"] else [])
     if keys:

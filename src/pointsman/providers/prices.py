@@ -21,8 +21,8 @@ MAX_NAME_CHARS = 256
 class PriceRow(Struct, frozen=True):
     """A model's facts. Prices in US dollars per million tokens.
 
-    `match` holds alternatives, each a list of tests on a model's name that must all hold: `=name`,
-    `^prefix`, `$suffix`, `*part`, `~regular expression`.
+    `match` holds alternatives, each a list of tests on a model's name in lower case that must all
+    hold: `=name`, `^prefix`, `$suffix`, `*part`, `~regular expression`.
     """
 
     provider: str
@@ -41,6 +41,13 @@ class _Table(Struct, frozen=True):
     models: tuple[PriceRow, ...]
 
 
+class _Rows(Struct, frozen=True):
+    """One provider's rows: by exact name in lower case, and by rules in the table's order."""
+
+    named: dict[str, PriceRow] = field(default_factory=dict)
+    rules: list[tuple[tuple[str, ...], PriceRow]] = field(default_factory=list)
+
+
 class _Defaults(Struct, frozen=True):
     date: str
     note: str
@@ -48,12 +55,18 @@ class _Defaults(Struct, frozen=True):
 
 
 @cache
-def _table() -> tuple[_Table, Mapping[str, Sequence[PriceRow]]]:
+def _table() -> tuple[_Table, Mapping[str, _Rows]]:
     text = files("pointsman").joinpath("data/models.json").read_bytes()
     table = msgspec.json.decode(text, type=_Table)
-    by_provider: dict[str, list[PriceRow]] = {}
+    by_provider: dict[str, _Rows] = {}
     for row in table.models:
-        by_provider.setdefault(row.provider, []).append(row)
+        rows = by_provider.setdefault(row.provider, _Rows())
+        rows.named[row.id.lower()] = row
+        for tests in row.match:
+            if len(tests) == 1 and tests[0].startswith("="):
+                rows.named.setdefault(tests[0][1:], row)
+            else:
+                rows.rules.append((tests, row))
     return table, by_provider
 
 
@@ -69,14 +82,13 @@ def table_date() -> str:
 
 
 def price_row(provider: str, model: str) -> PriceRow | None:
-    """Give the facts of a provider's model; an exact name goes before a pattern."""
-    if len(model) > MAX_NAME_CHARS:
+    """Give the facts of a provider's model; an exact name goes before a rule, case aside."""
+    rows = _table()[1].get(provider)
+    if rows is None or len(model) > MAX_NAME_CHARS:
         return None
-    rows = _table()[1].get(provider, ())
-    for row in rows:
-        if row.id == model:
-            return row
-    return next((row for row in rows if any(_holds(t, model) for t in row.match)), None)
+    name = model.lower()
+    row = rows.named.get(name)
+    return row or next((row for tests, row in rows.rules if _holds(tests, name)), None)
 
 
 def model_card(provider: Provider, model: str) -> ModelCard:
@@ -104,9 +116,8 @@ def default_models(provider: str) -> tuple[str, ...]:
 
 def refs_of_model(name: str) -> list[str]:
     """The refs of the providers whose table has a model of exactly this name."""
-    rows = _table()[0].models
     return [
-        f"{row.provider}:{name}" for row in rows if row.id == name or ("=" + name,) in row.match
+        f"{provider}:{name}" for provider, rows in _table()[1].items() if name.lower() in rows.named
     ]
 
 
