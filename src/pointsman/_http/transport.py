@@ -71,8 +71,15 @@ class TransportError(Exception):
 class Response(Protocol):
     """An answer whose head has come. Read it to its end or close it: an unread one is cut off."""
 
-    status: int
-    headers: Mapping[str, str]
+    @property
+    def status(self) -> int:
+        """The status code."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers by lower-case name; several of one name are joined by commas."""
+        ...
 
     async def read(self, limit_bytes: int) -> bytes:
         """Give the whole body. Raises TransportError: `size` over the limit, `cut`, `timeout`."""

@@ -1,0 +1,24 @@
+"""`pointsman rm`."""
+
+from __future__ import annotations
+
+import click
+
+from pointsman.cli.output import config_option, echo_json, json_option
+from pointsman.config import load_config
+from pointsman.local.host import store_of
+
+__all__ = ["command"]
+
+
+@click.command("rm")
+@click.argument("name")
+@config_option
+@json_option
+def command(name: str, config_path: str | None, as_json: bool) -> None:
+    """Delete a pulled model."""
+    freed = store_of(load_config(config_path)).remove(name)
+    if as_json:
+        echo_json([{"name": name, "bytes": freed}])
+    else:
+        click.echo(f"{name} is gone; {freed / 2**20:.0f} MiB freed")

@@ -1,0 +1,94 @@
+"""Local models as a provider: what the dispatcher sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pointsman._http.h1 import H1Transport
+from pointsman._http.transport import Origin, Timeouts
+from pointsman.config import Config
+from pointsman.dialects.base import Quirks
+from pointsman.local.child import Endpoint
+from pointsman.local.engine import Engine, EngineSettings, Running
+from pointsman.local.store import ModelStore
+from pointsman.providers.binding import Binding
+from pointsman.providers.registry import Capabilities, Provider
+
+__all__ = ["LocalHost", "store_of"]
+
+_ROW = Provider(
+    name="local",
+    dialect="openai",
+    capabilities=Capabilities(
+        chat=True, stream=True, tools=True, json_schema=True, embeddings=True, reasoning=True
+    ),
+    # llama.cpp takes both names of the limit, and the role `developer`.
+    quirks=Quirks(developer_role=True),
+    source="local",
+)
+
+
+def store_of(config: Config) -> ModelStore:
+    """The models of a configuration."""
+    directory = Path(config.local.dir or Path(config.home) / "models").expanduser()
+    own = {
+        name: (Path(row.path).expanduser(), row.context)
+        for name, row in config.local.models.items()
+        if row.path is not None
+    }
+    return ModelStore(directory, own)
+
+
+class LocalHost:
+    """Gives a binding for a local model while it is leased. The engine is made when first used."""
+
+    def __init__(self, config: Config) -> None:
+        self.store = store_of(config)
+        self._settings = EngineSettings(config.local.llama_server, config.local.start_timeout_s)
+        self._transport = H1Transport()
+        self._engine: Engine | None = None
+        self._bindings: dict[str, Binding] = {}
+
+    def names(self) -> list[str]:
+        """The models that can be run here."""
+        return self.store.names()
+
+    def running(self) -> list[Running]:
+        """The models that run now."""
+        return [] if self._engine is None else self._engine.running()
+
+    @asynccontextmanager
+    async def lease(self, name: str) -> AsyncIterator[Binding]:
+        """Give the binding of a running model; see `Engine.lease`."""
+        if self._engine is None:
+            self._engine = Engine(self.store, self._settings, self._transport)
+        async with self._engine.lease(name) as endpoint:
+            binding = self._bindings.get(endpoint.base_url)
+            if binding is None or binding.headers[-1][1] != f"Bearer {endpoint.key}":
+                binding = self._bindings[endpoint.base_url] = _binding(endpoint)
+            yield binding
+
+    async def aclose(self) -> None:
+        """Stop all models."""
+        if self._engine is not None:
+            await self._engine.aclose()
+        await self._transport.aclose()
+
+
+def _binding(endpoint: Endpoint) -> Binding:
+    origin, base_path = Origin.of(endpoint.base_url)
+    return Binding(
+        name="local",
+        dialect="openai",
+        row=_ROW,
+        origin=origin,
+        base_path=base_path,
+        headers=(
+            ("content-type", "application/json"),
+            ("authorization", f"Bearer {endpoint.key}"),
+        ),
+        timeouts=Timeouts(connect_s=5.0),
+        retries=1,
+    )

@@ -1,0 +1,39 @@
+"""Starts `llama-server` so that it dies with its parent. Run as a file: `launch.py PARENT CMD …`.
+
+On Linux the process asks to be killed with its parent, and becomes the command. Elsewhere it stays
+beside the command and ends it when standard input does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+PR_SET_PDEATHSIG = 1  # Linux, <linux/prctl.h>; it outlives exec.
+
+
+def main() -> None:
+    """Become, or mind, the command in the arguments."""
+    parent, command = int(sys.argv[1]), sys.argv[2:]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        os.execvp(command[0], command)  # noqa: S606  # the configured engine
+    child = subprocess.Popen(command)  # noqa: S603  # the configured engine
+
+    def mind() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        child.kill()
+
+    threading.Thread(target=mind, daemon=True).start()
+    sys.exit(child.wait())
+
+
+if __name__ == "__main__":
+    main()
