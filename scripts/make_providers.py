@@ -10,6 +10,7 @@ that the table can be made again when the facts are gathered anew.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,21 @@ EXTRA: list[dict[str, Any]] = [
 KEPT = ("chat", "stream", "tools", "vision", "embeddings", "list_models", "reasoning", "audio")
 
 
+# What a note says of other projects, or what the row says already.
+SAID = re.compile(
+    r"any-llm|litellm|^also sends|^bearer\W*$|^header |also (accepted|used)|must come from the user|^key optional|"
+    r"_API_KEY|_ACCOUNT_ID|from memory|^local$|^optional --api-key",
+    re.IGNORECASE,
+)
+
+
+def make_note(text: str) -> str:
+    """Give the clauses of a note that tell a user something."""
+    clauses = [each.strip().removesuffix(".") for each in re.split(r";\s|\.\s", text)]
+    kept = [each for each in clauses if each and not SAID.search(each)]
+    return "; ".join(kept) + "." if kept else ""
+
+
 def make_row(fact: dict[str, Any]) -> dict[str, Any]:
     name = fact["name"]
     base_url = BASE_URL.get(name, fact["base_url"])
@@ -149,8 +165,8 @@ def make_row(fact: dict[str, Any]) -> dict[str, Any]:
         quirks |= QUIRKS.get(name, {})
         if quirks:
             row["quirks"] = quirks
-    if fact.get("notes"):
-        row["note"] = fact["notes"]
+    if note := make_note(fact.get("notes") or ""):
+        row["note"] = note
     row["source"] = fact["source"]
     return row
 
