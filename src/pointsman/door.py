@@ -16,8 +16,8 @@ from pointsman.local.host import LocalHost
 from pointsman.recall import Recall
 from pointsman.resolve import Candidate, Plan, Resolver
 from pointsman.router.classifier import default_classifier
-from pointsman.router.policy import Decision, decide, facts_of
-from pointsman.types import Chat, Classifier, ModelInfo
+from pointsman.router.policy import Decision, facts_of, steps
+from pointsman.types import Chat, Classifier, Estimate, ModelInfo
 
 __all__ = ["Choice", "Door"]
 
@@ -68,9 +68,17 @@ class Door:
     def decide(self, plan: Plan, chat: Chat, dial: float) -> Decision:
         """Decide a route for a chat; pure but for the classifier's one-time load."""
         facts = facts_of(chat)
-        classifier = self.classifier()
-        p_weak = None if classifier is None else classifier.probability(facts.text)
-        return decide(facts, [candidate.card for candidate in plan.candidates], dial, p_weak)
+        policy = steps(facts, [candidate.card for candidate in plan.candidates], dial)
+        answer: Estimate | None = None
+        try:
+            ask = next(policy)
+            while True:
+                classifier = self.classifier()
+                answer = None if classifier is None else classifier.estimate(ask.text)
+                ask = policy.send(answer)
+        except StopIteration as done:
+            decision: Decision = done.value
+            return decision
 
     def classifier(self) -> Classifier | None:
         """The router's classifier, loaded once; None if it cannot be had, which is logged once.

@@ -20,6 +20,7 @@ __all__ = [
     "Completion",
     "Embed",
     "Embeddings",
+    "Estimate",
     "File",
     "FinishReason",
     "Finished",
@@ -425,9 +426,21 @@ class ModelCard(Struct, frozen=True, kw_only=True):
         ) / 1e6
 
 
+class Estimate(Struct, frozen=True):
+    """What a classifier says of a prompt.
+
+    `p_weak` is the probability, 0 to 1, that the weaker model's answer is as good as the stronger
+    one's. `rank` is the share of the classifier's calibration prompts that are harder (have a
+    lower `p_weak`): 0 is the hardest, 1 the easiest.
+    """
+
+    p_weak: float
+    rank: float
+
+
 class Classifier(Protocol):
     """Predicts from a prompt whether the weaker model will do."""
 
-    def probability(self, text: str) -> float:
-        """Give the probability, 0 to 1, that the weaker model's answer is good enough."""
+    def estimate(self, text: str) -> Estimate:
+        """Give the estimate for a prompt; pure."""
         ...

@@ -1,0 +1,97 @@
+"""Recorded outcomes: prompts, each with the scores that models got.
+
+A row is an object with `prompt`, `models` (name → {"s": score, "scale": its maximum where not 1})
+and, where known, `id`, `benchmark` and `domain`.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+from msgspec import Struct
+
+from pointsman.errors import RouteError
+
+__all__ = ["Outcome", "Row", "pair_rows", "read_rows"]
+
+MAX_LINE_BYTES = 8 * 1024 * 1024
+
+
+class Outcome(Struct, frozen=True):
+    """What one model got: `s` of at most `scale`."""
+
+    s: float
+    scale: float = 1.0
+
+    @property
+    def share(self) -> float:
+        """The score as a share of the best possible."""
+        return self.s / self.scale
+
+
+class Row(Struct, frozen=True):
+    """One prompt and its outcomes."""
+
+    prompt: str
+    models: dict[str, Outcome]
+    id: str = ""
+    benchmark: str = ""
+    domain: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(Row)
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a `.jsonl` or `.jsonl.gz` file, in bounded memory.
+
+    Raises:
+        RouteError: a row that cannot be read; names the file and the line.
+    """
+    try:
+        with _opened(path) as file:
+            number = 0
+            while line := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(line) > MAX_LINE_BYTES:
+                    raise RouteError(f"{path}:{number}: a line is over {MAX_LINE_BYTES} bytes")
+                if line.strip():
+                    yield _row(line, path, number)
+    except (OSError, EOFError) as error:
+        raise RouteError(f"{path} cannot be read: {error}") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path))  # noqa: SIM115  # the caller closes it
+    return path.open("rb")
+
+
+def _row(line: bytes, path: Path, number: int) -> Row:
+    try:
+        return _DECODER.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RouteError(f"{path}:{number}: no recorded outcome: {error}") from error
+
+
+def pair_rows(path: Path, strong: str, weak: str) -> list[Row]:
+    """Give the rows that have both models' outcomes.
+
+    Raises:
+        RouteError: there are none; names the models that the file has.
+    """
+    found: list[Row] = []
+    names: dict[str, int] = {}
+    for row in read_rows(path):
+        for name in row.models:
+            names[name] = names.get(name, 0) + 1
+        if strong in row.models and weak in row.models:
+            found.append(row)
+    if not found:
+        top = ", ".join(sorted(names, key=lambda n: -names[n])[:8]) or "none"
+        raise RouteError(f"{path} has no row with both '{strong}' and '{weak}'; models: {top}")
+    return found
