@@ -67,7 +67,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 def _opened(path: Path) -> BinaryIO:
     if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path))  # noqa: SIM115  # the caller closes it
+        return cast(BinaryIO, gzip.open(path))
     return path.open("rb")
 
 

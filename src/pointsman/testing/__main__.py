@@ -1,0 +1,35 @@
+"""`python -m pointsman.testing [--port N]`: the fake provider by itself, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from pointsman.testing.server import FakeProvider
+
+__all__ = ["main"]
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; 0 takes a free one.")
+def main(port: int) -> None:
+    """Run a provider that answers by script, in OpenAI's, Anthropic's and Gemini's wire formats.
+
+    A model named fault-429, fault-500, fault-cut, fault-stall, fault-garbage, fault-error,
+    fault-close, fault-huge or fault-head gets that fault.
+    """
+
+    async def run() -> None:
+        async with FakeProvider(port=port) as fake:
+            click.echo(f"fake provider on {fake.url} (OpenAI: {fake.url}/v1)")
+            await asyncio.Event().wait()
+
+    try:
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()
