@@ -163,8 +163,9 @@ def command_blocks(found: click.Command, path: str, level: int) -> Iterator[str]
                 yield from command_blocks(inner, f"{path} {name}", level + 1)
         return
     yield f"```\n{path} {' '.join(found.collect_usage_pieces(context))}\n```"
-    records = [param.get_help_record(context) for param in found.get_params(context)]
-    rows = [[code(names), text] for names, text in filter(None, records)]
+    # Every command has --help, and an argument without a text is in the line of usage already.
+    records = [param.get_help_record(context) for param in found.params]
+    rows = [[code(names), text] for names, text in filter(None, records) if text]
     yield markdown_table(["option", "does"], rows)
 
 
