@@ -16,13 +16,13 @@ from pointsman._http.transport import Transport
 from pointsman._stream import Accumulator
 from pointsman.config import Config, load_config
 from pointsman.dialects.base import Call, Dialect
-from pointsman.dispatch import Served
 from pointsman.door import Choice, Door
 from pointsman.errors import UnsupportedParameter
 from pointsman.listing import list_models, list_provider
 from pointsman.options import ChatOptions, Messages, build_chat
 from pointsman.providers.binding import Binding
 from pointsman.resolve import Candidate
+from pointsman.served import Served
 from pointsman.types import (
     Chunk,
     Completion,

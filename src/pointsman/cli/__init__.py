@@ -50,7 +50,8 @@ class _Lazy(click.Group):
 
             near = difflib.get_close_matches(args[0], _VERBS, 3) if args else []
             if near:
-                error.message += f" Did you mean {' or '.join(near)}?"
+                text = f"{error.message} Did you mean {' or '.join(near)}?"
+                raise click.UsageError(text, ctx) from error
             raise
 
 

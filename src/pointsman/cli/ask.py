@@ -8,6 +8,7 @@ import click
 
 from pointsman.cli.output import config_option, echo_json, json_option
 from pointsman.client import Client
+from pointsman.options import ChatOptions
 from pointsman.types import Message, ReasoningDelta, RefusalDelta, Text, TextDelta
 
 __all__ = ["command"]
@@ -41,9 +42,15 @@ def command(
             prompt = f"{prompt}\n\n{piped.decode('utf-8', 'replace')}"
     messages = [Message("system", (Text(system),))] if system else []
     messages.append(Message("user", (Text(prompt),)))
-    options = {"quality": quality, "max_tokens": max_tokens}
-    given = {name: value for name, value in options.items() if value is not None}
-    with Client(config_path) as client, client.chat(ref, messages, stream=True, **given) as stream:  # type: ignore[arg-type]
+    options: ChatOptions = {}
+    if quality is not None:
+        options["quality"] = quality
+    if max_tokens is not None:
+        options["max_tokens"] = max_tokens
+    with (
+        Client(config_path) as client,
+        client.chat(ref, messages, stream=True, **options) as stream,
+    ):
         for chunk in stream:
             if as_json:
                 continue

@@ -11,8 +11,9 @@ import msgspec
 
 from pointsman._http.transport import Request
 from pointsman._stream import Accumulator
-from pointsman.dialects.base import Call, Dialect, StreamWriter
-from pointsman.dispatch import Served
+from pointsman.dialects.anthropic import ANTHROPIC
+from pointsman.dialects.base import Call, Dialect, StreamWriter, Target
+from pointsman.dialects.gemini import GEMINI
 from pointsman.door import Choice, Door
 from pointsman.errors import BadAnswer, PointsmanError, StreamCut
 from pointsman.gateway.exchange import Exchange, Headers
@@ -21,6 +22,7 @@ from pointsman.gateway.wire import ask_usage, decode_body, replace_model
 from pointsman.images import has_remote_images, with_fetched_images
 from pointsman.providers.binding import Binding
 from pointsman.resolve import Candidate
+from pointsman.served import Served
 from pointsman.types import Chat, Chunk, TextDelta, Usage, UsageReported
 
 __all__ = ["Asked", "Relay"]
@@ -161,6 +163,11 @@ class Relay:
     ) -> Request | Call:
         asked.hide_usage = False
         asked.passed = passes(asked, binding)
+        if _SEAL in asked.body and binding.dialect == dialect.name == asked.dialect.name:
+            body = _opened(asked, binding.target(candidate.model))
+            if body is not None:
+                asked.passed = True
+                return binding.post(asked.path(candidate.model), body, asked.headers)
         if not asked.passed:
             chat = self._door.recall.restore(asked.chat())
             chat = msgspec.structs.replace(chat, model=candidate.model)
@@ -302,6 +309,17 @@ def passes(asked: Asked, binding: Binding) -> bool:
     if binding.dialect != asked.dialect.name or _SEAL in asked.body:
         return False
     return not any(trigger in asked.body for trigger in binding.triggers)
+
+
+def _opened(asked: Asked, target: Target) -> bytes | None:
+    """The body with sealed signatures opened for their maker; None where it must be translated."""
+    owner = {"anthropic": ANTHROPIC, "gemini": GEMINI}.get(asked.dialect.name)
+    if owner is None:
+        return None
+    body = owner.own_body(decode_body(asked.body), target)
+    if "model" in body:
+        body["model"] = target.model
+    return _JSON.encode(body)
 
 
 def _boundary(data: bytes) -> int:

@@ -103,7 +103,10 @@ def train(
 
 
 def _matrix(rows: Sequence[Row], np: Any, sparse: Any) -> tuple[Any, Any]:
-    indptr, indices, values, plain = [0], [], [], []
+    indptr = [0]
+    indices: list[int] = []
+    values: list[float] = []
+    plain: list[list[float]] = []
     for row in rows:
         buckets, counts = hashed(row.prompt)
         indices += buckets

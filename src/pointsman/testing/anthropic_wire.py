@@ -93,11 +93,12 @@ def stream(answer: Answer, model: str, prompt_tokens: int, number: int) -> Itera
 
 
 def _block(index: int, block: dict[str, Any], pieces: int) -> Iterator[bytes]:
-    empty: dict[str, Any] = {
+    blank: dict[str, dict[str, Any]] = {
         "thinking": {"thinking": "", "signature": ""},
         "text": {"text": ""},
         "tool_use": {"input": {}},
-    }.get(block["type"], {})
+    }
+    empty = blank.get(block["type"], {})
     yield _event("content_block_start", {"index": index, "content_block": {**block, **empty}})
     deltas: list[dict[str, Any]] = []
     if block["type"] == "thinking":

@@ -365,7 +365,7 @@ def _write_response_format(form: ResponseFormat) -> dict[str, Any]:
 
 
 # Least budget in tokens → effort.
-# Source: LiteLLM 1.82, `map_openai_params` (thinking → reasoning_effort).
+# Source: LiteLLM, `map_openai_params` (thinking → reasoning_effort), read 2026-11.
 _EFFORTS = ((10_000, "high"), (5_000, "medium"), (2_000, "low"), (1, "minimal"))
 
 

@@ -1,0 +1,328 @@
+"""Gemini's answer, both ways: candidates, finish reasons, log-probabilities and usage.
+
+Source: the types of the official client, google-genai 2.34 (`types.py`: Candidate, FinishReason,
+LogprobsResult, GenerateContentResponseUsageMetadata).
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from pointsman.dialects._shared import arguments_object, arguments_text
+from pointsman.dialects.base import Target
+from pointsman.dialects.gemini.error import read_error_body
+from pointsman.dialects.gemini.parts import for_client
+from pointsman.errors import BadAnswer, ProviderError, RequestError
+from pointsman.types import (
+    Choice,
+    Completion,
+    FinishReason,
+    Part,
+    Reasoning,
+    Refusal,
+    Signature,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
+
+__all__ = [
+    "bad",
+    "block_reason",
+    "mint_id",
+    "read_completion",
+    "read_finish",
+    "read_logprobs",
+    "read_part",
+    "read_usage",
+    "write_completion",
+    "write_finish",
+    "write_part",
+    "write_usage",
+]
+
+_FILTERED = frozenset(
+    ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
+     "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR")
+)  # fmt: skip
+_FAULTY = frozenset(
+    ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
+     "MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE")
+)  # fmt: skip
+_OTHERS = frozenset(("STOP", "MAX_TOKENS", "OTHER", "NO_IMAGE", "IMAGE_OTHER", "CONTINUATION"))
+
+
+def mint_id() -> str:
+    """Give an id for a tool call, which Gemini may leave without one; unique across turns."""
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+def bad(target: Target, what: str) -> BadAnswer:
+    """Give the error for an answer that breaks the dialect."""
+    return BadAnswer(
+        f"{target.provider}'s answer for {target.model}: {what}",
+        provider=target.provider,
+        model=target.model,
+    )
+
+
+def read_finish(native: str, target: Target, *, called: bool) -> FinishReason:
+    """Give the common reason. Gemini has none for tools: STOP after a call is `tool_calls`.
+
+    OTHER and unknown words are `stop`; the native word is kept beside it.
+
+    Raises:
+        ProviderError: the model made a call that cannot be used; it may be asked again.
+    """
+    if native in _FAULTY:
+        raise ProviderError(
+            f"{target.provider} ended the answer with {native}",
+            provider=target.provider,
+            model=target.model,
+            status=502,
+            kind=native,
+        )
+    if native == "MAX_TOKENS":
+        return "length"
+    if native in _FILTERED:
+        return "content_filter"
+    return "tool_calls" if called else "stop"
+
+
+def write_finish(reason: FinishReason | None, native: str | None) -> str:
+    """Give Gemini's word: the native one where it is Gemini's, else the nearest."""
+    if native is not None and (native in _FILTERED or native in _OTHERS):
+        return native
+    return {"length": "MAX_TOKENS", "content_filter": "SAFETY"}.get(reason or "", "STOP")
+
+
+def block_reason(body: Mapping[str, Any]) -> str | None:
+    """Give why the prompt itself was blocked; None if it was not."""
+    feedback = body.get("promptFeedback")
+    reason = feedback.get("blockReason") if isinstance(feedback, Mapping) else None
+    return reason if isinstance(reason, str) and reason else None
+
+
+def _count(counts: Mapping[str, Any], name: str) -> int:
+    value = counts.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def read_usage(body: Mapping[str, Any]) -> Usage | None:
+    """Give the usage; thoughts are added to the candidates' tokens."""
+    counts = body.get("usageMetadata")
+    if not isinstance(counts, Mapping):
+        return None
+    thoughts = _count(counts, "thoughtsTokenCount")
+    return Usage(
+        input_tokens=_count(counts, "promptTokenCount") + _count(counts, "toolUsePromptTokenCount"),
+        output_tokens=_count(counts, "candidatesTokenCount") + thoughts,
+        cached_tokens=_count(counts, "cachedContentTokenCount"),
+        reasoning_tokens=thoughts,
+    )
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Give Gemini's counts."""
+    counts = {
+        "promptTokenCount": usage.input_tokens,
+        "candidatesTokenCount": usage.output_tokens - usage.reasoning_tokens,
+        "totalTokenCount": usage.input_tokens + usage.output_tokens,
+    }
+    if usage.cached_tokens:
+        counts["cachedContentTokenCount"] = usage.cached_tokens
+    if usage.reasoning_tokens:
+        counts["thoughtsTokenCount"] = usage.reasoning_tokens
+    return counts
+
+
+def read_logprobs(value: object) -> tuple[TokenLogprob, ...] | None:
+    """Give the log-probabilities of a candidate; None if it has none."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("chosenCandidates"), list):
+        return None
+    tops = value.get("topCandidates")
+    tops = tops if isinstance(tops, list) else []
+    found = []
+    for index, item in enumerate(value["chosenCandidates"]):
+        if not isinstance(item, Mapping):
+            continue
+        top = (
+            tops[index].get("candidates")
+            if index < len(tops) and isinstance(tops[index], Mapping)
+            else []
+        )
+        each = _logprob(item)
+        others = tuple(_logprob(t) for t in top or () if isinstance(t, Mapping))
+        found.append(TokenLogprob(each.token, each.logprob, None, others))
+    return tuple(found)
+
+
+def _logprob(item: Mapping[str, Any]) -> TokenLogprob:
+    token, value = item.get("token"), item.get("logProbability")
+    good = isinstance(value, int | float) and math.isfinite(value)
+    return TokenLogprob(
+        token if isinstance(token, str) else "", float(value) if good and value is not None else 0.0
+    )
+
+
+def _write_logprobs(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
+    def plain(each: TokenLogprob) -> dict[str, Any]:
+        return {"token": each.token, "logProbability": each.logprob}
+
+    return {
+        "chosenCandidates": [plain(each) for each in logprobs],
+        "topCandidates": [{"candidates": [plain(t) for t in each.top]} for each in logprobs],
+    }
+
+
+# Read from an upstream
+
+
+def read_part(part: object, target: Target) -> Part | None:
+    """Read a part of an answer; None for what the middle form has no place for (an image, code
+    that the provider ran) and for nothing.
+
+    Raises:
+        BadAnswer: a call without a name.
+    """
+    if not isinstance(part, Mapping):
+        return None
+    raw = part.get("thoughtSignature")
+    signature = Signature(raw, target.provider) if isinstance(raw, str) and raw else None
+    call = part.get("functionCall")
+    if isinstance(call, Mapping):
+        name, identity, args = call.get("name"), call.get("id"), call.get("args")
+        if not isinstance(name, str) or not name:
+            raise bad(target, "a function call has no name")
+        identity = identity if isinstance(identity, str) and identity else mint_id()
+        return ToolCall(
+            identity, name, arguments_text(args if isinstance(args, Mapping) else None), signature
+        )
+    text = part.get("text")
+    text = text if isinstance(text, str) else ""
+    if part.get("thought") is True:
+        return Reasoning(text, signature) if text or signature else None
+    return Text(text, signature) if text or signature else None
+
+
+def read_completion(body: Mapping[str, Any], target: Target) -> Completion:
+    """Read a whole answer.
+
+    A blocked prompt is an answer without parts that ended in `content_filter`, with the reason as
+    its native word; so it is in a stream.
+
+    Raises:
+        BadAnswer: it has neither candidates nor a block reason.
+        ProviderError: it is an error with a good status, or a call that cannot be used.
+    """
+    if body.get("error"):
+        raise read_error_body(body, target)
+    candidates = body.get("candidates")
+    blocked = block_reason(body)
+    choices: tuple[Choice, ...]
+    if isinstance(candidates, list) and candidates:
+        choices = tuple(_read_candidate(item, i, target) for i, item in enumerate(candidates))
+    elif blocked is not None:
+        choices = (Choice((), "content_filter", 0, blocked),)
+    else:
+        raise bad(target, "it has no 'candidates'")
+    identity, model = body.get("responseId"), body.get("modelVersion")
+    return Completion(
+        id=identity if isinstance(identity, str) else "",
+        model=model if isinstance(model, str) and model else target.model,
+        choices=choices,
+        usage=read_usage(body),
+    )
+
+
+def _read_candidate(item: object, number: int, target: Target) -> Choice:
+    if not isinstance(item, Mapping):
+        raise bad(target, f"candidate {number} is no object")
+    content = item.get("content")
+    raw = content.get("parts") if isinstance(content, Mapping) else None
+    parts: list[Part] = []
+    for each in raw if isinstance(raw, list) else ():
+        part = read_part(each, target)
+        if part is not None:
+            _join(parts, part)
+    native = item.get("finishReason")
+    native = native if isinstance(native, str) else None
+    index = item.get("index")
+    called = any(isinstance(part, ToolCall) for part in parts)
+    return Choice(
+        parts=tuple(parts),
+        finish_reason=read_finish(native or "STOP", target, called=called),
+        index=index if isinstance(index, int) else number,
+        native_finish=native,
+        logprobs=read_logprobs(item.get("logprobsResult")),
+    )
+
+
+def _join(parts: list[Part], part: Part) -> None:
+    """Append a part; it goes on with the last one where a stream could not tell them apart."""
+    last = parts[-1] if parts else None
+    if isinstance(part, Text) and isinstance(last, Text) and last.signature is None:
+        parts[-1] = Text(last.text + part.text, part.signature)
+    elif isinstance(part, Reasoning) and isinstance(last, Reasoning) and last.signature is None:
+        parts[-1] = Reasoning(last.text + part.text, part.signature)
+    else:
+        parts.append(part)
+
+
+# Written for a client
+
+
+def write_part(part: Part) -> dict[str, Any]:
+    """Write a part of an answer; signatures that Gemini did not make are sealed.
+
+    Raises:
+        BadAnswer: a call whose arguments are no object.
+    """
+    body: dict[str, Any]
+    if isinstance(part, ToolCall):
+        try:
+            args = arguments_object(part.arguments, "arguments")
+        except RequestError as error:
+            raise BadAnswer(
+                f"a call of '{part.name}': {error.message}", provider="upstream"
+            ) from error
+        body = {"functionCall": {"id": part.id, "name": part.name, "args": args}}
+    elif isinstance(part, Reasoning):
+        body = {"text": part.text, "thought": True}
+        if part.redacted is not None:
+            return {**body, "thoughtSignature": for_client(part.redacted)}
+    elif isinstance(part, Text | Refusal):
+        body = {"text": part.text}
+    else:
+        raise BadAnswer("an answer holds a part that Gemini's form lacks", provider="upstream")
+    signature = None if isinstance(part, Refusal) else part.signature
+    if signature is not None:
+        body["thoughtSignature"] = for_client(signature)
+    return body
+
+
+def write_completion(completion: Completion) -> dict[str, Any]:
+    """Write a whole answer."""
+    body: dict[str, Any] = {
+        "candidates": [_write_candidate(choice) for choice in completion.choices],
+        "modelVersion": completion.model,
+        "responseId": completion.id,
+    }
+    if completion.usage is not None:
+        body["usageMetadata"] = write_usage(completion.usage)
+    return body
+
+
+def _write_candidate(choice: Choice) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "content": {"role": "model", "parts": [write_part(part) for part in choice.parts]},
+        "finishReason": write_finish(choice.finish_reason, choice.native_finish),
+        "index": choice.index,
+    }
+    if choice.logprobs is not None:
+        body["logprobsResult"] = _write_logprobs(choice.logprobs)
+    return body
