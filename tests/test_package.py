@@ -46,7 +46,10 @@ def test_the_package_is_typed_and_licensed() -> None:
     assert (ROOT / "src" / "pointsman" / "py.typed").exists()
     licence = (ROOT / "LICENSE").read_text("utf-8")
     assert "Apache License" in licence and "END OF TERMS AND CONDITIONS" in licence
-    assert "Pointsman" in (ROOT / "NOTICE").read_text("utf-8")
+    notice = (ROOT / "NOTICE").read_text("utf-8")
+    assert "Pointsman" in notice
+    for path in re.findall(r"src/[\w/.-]+\w", notice):
+        assert (ROOT / path).exists(), f"NOTICE names {path}"
     assert PROJECT["project"]["license"] == "Apache-2.0"
 
 
