@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 from pointsman.config import LOOPBACK_HOSTS, Config
 from pointsman.dialects import get_dialect
-from pointsman.dialects.base import Dialect
 from pointsman.door import Door
 from pointsman.errors import (
     AuthenticationFailed,
@@ -49,6 +48,8 @@ _EXACT: dict[tuple[str, str], Handler] = {
 }
 _PREFIX: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1beta/models/", gemini.models_verb),
+    # Google's client of 2026 asks for v1 by default.
+    ("POST", "/v1/models/", gemini.models_verb),
     ("GET", "/v1beta/models/", own.show_model),
     ("GET", "/v1/models/", own.show_model),
 )
@@ -127,7 +128,7 @@ class Gateway:
             # The head is out and the handler could not end its stream: cutting the connection is
             # the only honest end left.
             raise error
-        status, body = dialect_of(exchange).write_error(error)
+        status, body = get_dialect(exchange.dialect()).write_error(error)
         headers: Headers = [(b"x-pointsman-error", error.code.encode())]
         if isinstance(error, ProviderError) and error.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
@@ -160,15 +161,6 @@ def create_app(config: Config) -> Gateway:
         ConfigError: it would listen beyond loopback without a key, or the key is not set.
     """
     return Gateway(config)
-
-
-def dialect_of(exchange: Exchange) -> Dialect:
-    """The dialect in which this caller reads errors: by the path, then by a header."""
-    if exchange.path.startswith("/v1beta/"):
-        return get_dialect("gemini")
-    if exchange.path.startswith("/v1/messages") or exchange.header(b"anthropic-version"):
-        return get_dialect("anthropic")
-    return get_dialect("openai")
 
 
 def _find(method: str, path: str) -> Handler:

@@ -75,6 +75,17 @@ class Exchange:
                 return text
         return None
 
+    def dialect(self) -> str:
+        """The name of the dialect that this caller speaks: by the path, then by its headers."""
+        if self.path.startswith("/v1beta/") or (
+            self.path.startswith("/v1/models")
+            and (self.method == "POST" or self.header(b"x-goog-api-client") is not None)
+        ):
+            return "gemini"
+        if self.path.startswith("/v1/messages") or self.header(b"anthropic-version") is not None:
+            return "anthropic"
+        return "openai"
+
     def query(self) -> dict[str, str]:
         """The query's parameters; the last one of a name counts."""
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))

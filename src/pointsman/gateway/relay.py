@@ -313,10 +313,12 @@ def passes(asked: Asked, binding: Binding) -> bool:
 
 def _opened(asked: Asked, target: Target) -> bytes | None:
     """The body with sealed signatures opened for their maker; None where it must be translated."""
-    owner = {"anthropic": ANTHROPIC, "gemini": GEMINI}.get(asked.dialect.name)
-    if owner is None:
+    if asked.dialect.name == "anthropic":
+        body = ANTHROPIC.own_body(decode_body(asked.body), target)
+    elif asked.dialect.name == "gemini":
+        body = GEMINI.own_body(decode_body(asked.body), target)
+    else:
         return None
-    body = owner.own_body(decode_body(asked.body), target)
     if "model" in body:
         body["model"] = target.model
     return _JSON.encode(body)

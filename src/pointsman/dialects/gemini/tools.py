@@ -44,7 +44,7 @@ def json_schema(schema: Any, depth: int = 0) -> Any:
         return schema
     out: dict[str, Any] = {}
     for key, value in schema.items():
-        name: str = _SCHEMA_NAMES.get(key, key)
+        name = str(_SCHEMA_NAMES.get(key, key))
         if key in _DROPPED or key == "nullable":
             continue
         if name in ("properties", "$defs") and isinstance(value, dict):

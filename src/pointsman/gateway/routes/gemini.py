@@ -25,8 +25,8 @@ __all__ = ["models_verb"]
 
 
 async def models_verb(gateway: Gateway, exchange: Exchange) -> None:
-    """`POST /v1beta/models/{model}:{verb}`."""
-    ref, colon, verb = exchange.path.removeprefix("/v1beta/models/").rpartition(":")
+    """`POST /v1beta/models/{model}:{verb}`, and the same under `/v1`."""
+    ref, colon, verb = exchange.path.partition("/models/")[2].rpartition(":")
     ref = unquote(ref)
     if not colon or not ref:
         raise RequestError("the path is /v1beta/models/{model}:{verb}")

@@ -70,8 +70,7 @@ async def list_models(gateway: Gateway, exchange: Exchange) -> None:
 
 async def show_model(gateway: Gateway, exchange: Exchange) -> None:
     """`GET /v1/models/{ref}` and `/v1beta/models/{ref}`: 404 for what resolves to nothing."""
-    prefix = "/v1beta/models/" if exchange.path.startswith("/v1beta/") else "/v1/models/"
-    ref = unquote(exchange.path.removeprefix(prefix))
+    ref = unquote(exchange.path.partition("/models/")[2])
     plan = gateway.door.resolver.resolve(ref)
     first = plan.candidates[0]
     provider = "pointsman" if plan.route else first.provider
@@ -102,9 +101,9 @@ class _Explain(msgspec.Struct):
 
 def _listed(exchange: Exchange, models: list[ModelInfo]) -> dict[str, Any]:
     rows = [_one(exchange, model) for model in models]
-    if exchange.path.startswith("/v1beta/"):
+    if exchange.dialect() == "gemini":
         return {"models": rows}
-    if exchange.header(b"anthropic-version"):
+    if exchange.dialect() == "anthropic":
         ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}
         return {"data": rows, "has_more": False, **ends}
     return {"object": "list", "data": rows}
@@ -112,7 +111,7 @@ def _listed(exchange: Exchange, models: list[ModelInfo]) -> dict[str, Any]:
 
 def _one(exchange: Exchange, model: ModelInfo) -> dict[str, Any]:
     created = model.created or 0
-    if exchange.path.startswith("/v1beta/"):
+    if exchange.dialect() == "gemini":
         row: dict[str, Any] = {
             "name": f"models/{model.ref}",
             "displayName": model.ref,
@@ -121,7 +120,7 @@ def _one(exchange: Exchange, model: ModelInfo) -> dict[str, Any]:
         if model.context_tokens is not None:
             row["inputTokenLimit"] = model.context_tokens
         return row
-    if exchange.header(b"anthropic-version"):
+    if exchange.dialect() == "anthropic":
         date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
         return {"type": "model", "id": model.ref, "display_name": model.ref, "created_at": date}
     return {"id": model.ref, "object": "model", "created": created, "owned_by": model.provider}
