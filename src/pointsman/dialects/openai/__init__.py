@@ -6,7 +6,8 @@ Source: the types of the official client, openai 3.54. Paths are relative to a b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pointsman.dialects.base import Call, Target
@@ -23,9 +24,15 @@ __all__ = ["OPENAI", "OpenAI", "read_embed", "write_embeddings"]
 
 
 class OpenAI:
-    """Chat Completions as a `Dialect`; it holds no state."""
+    """Chat Completions as a `Dialect`; it holds no state.
+
+    `clock` gives the Unix time in seconds: an answer has a date here, and elsewhere it has none.
+    """
 
     name = DIALECT
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
 
     def read_chat(self, body: Mapping[str, Any]) -> Chat:
         """Read a client's request.
@@ -36,12 +43,16 @@ class OpenAI:
         return request.read_chat(body)
 
     def write_completion(self, completion: Completion, chat: Chat) -> dict[str, Any]:
-        """Write a whole answer."""
-        return answer.write_completion(completion)
+        """Write a whole answer.
+
+        Raises:
+            UnsupportedParameter: a part that such an answer cannot hold (a sound).
+        """
+        return answer.write_completion(completion, self._clock)
 
     def stream_writer(self, chat: Chat) -> Writer:
         """Give a writer for one streamed answer."""
-        return Writer(chat)
+        return Writer(chat, self._clock)
 
     def write_error(self, error: PointsmanError) -> tuple[int, dict[str, Any]]:
         """Give the HTTP status and the body; the error's type follows from the status."""

@@ -1,49 +1,47 @@
-"""OpenAI's whole answer: choices, finish reason, log-probabilities and usage, both ways.
+"""OpenAI's whole answer: its choices and their finish reasons, both ways.
 
-Source: the types of the official client, openai 3.54 (`types/chat/chat_completion.py`,
-`types/completion_usage.py`); `reasoning_content` by DeepSeek's, `reasoning` by OpenRouter's and
+Source: the types of the official client, openai 3.54 (`types/chat/chat_completion.py`); `reasoning_content` by DeepSeek's, `reasoning` by OpenRouter's and
 vLLM's API reference (read 2026-11).
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pointsman.dialects._shared import arguments_text, seal
+from pointsman.dialects._shared import arguments_text, data_url, parse_data_url, seal
 from pointsman.dialects.base import Target
 from pointsman.dialects.openai.error import read_error_body
+from pointsman.dialects.openai.logprobs import read_logprobs, write_logprobs
 from pointsman.dialects.openai.parts import signature_of
 from pointsman.dialects.openai.turns import REASONING_FIELDS
-from pointsman.errors import BadAnswer
+from pointsman.dialects.openai.usage import read_usage, write_usage
+from pointsman.errors import BadAnswer, ProviderError, RequestError, UnsupportedParameter
 from pointsman.types import (
     Choice,
     Completion,
     FinishReason,
+    Image,
     Part,
     Reasoning,
     Refusal,
     Signature,
     Text,
-    TokenLogprob,
     ToolCall,
-    Usage,
 )
 
 __all__ = [
     "bad",
+    "content_of",
     "extra_content",
     "mint_call_id",
     "mint_id",
     "read_completion",
     "read_finish",
-    "read_logprobs",
-    "read_usage",
     "reasoning_of",
+    "refuse_audio",
     "write_completion",
-    "write_logprobs",
-    "write_usage",
 ]
 
 _FINISH: dict[str, FinishReason] = {
@@ -52,13 +50,20 @@ _FINISH: dict[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
-    # Words of compatible servers.
+    # Words of compatible servers: Together, Mistral, Zhipu, and those that pass on their engine's.
     "eos": "stop",
     "eos_token": "stop",
+    "end_turn": "stop",
     "stop_sequence": "stop",
     "model_length": "length",
     "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "sensitive": "content_filter",
+    "safety": "content_filter",
+    "refusal": "content_filter",
 }
+# An error in the clothes of an answer: OpenRouter and Mistral, DeepSeek, Zhipu.
+_FAULTS = {"error": 502, "insufficient_system_resource": 503, "network_error": 502}
 
 
 def mint_id() -> str:
@@ -80,90 +85,24 @@ def bad(target: Target, what: str) -> BadAnswer:
     )
 
 
-def read_finish(native: str, *, called: bool) -> FinishReason:
-    """Give the common reason; `stop` after tool calls, as some servers say, is `tool_calls`."""
-    reason = _FINISH.get(native, "stop")
+def read_finish(native: str | None, target: Target, *, called: bool) -> FinishReason:
+    """Give the common reason; `stop` after tool calls, as some servers say, is `tool_calls`.
+
+    A word that is unknown or absent counts as `stop`.
+
+    Raises:
+        ProviderError: the word says that the upstream failed.
+    """
+    if native in _FAULTS:
+        raise ProviderError(
+            f"{target.provider} broke off its answer for {target.model}: {native}",
+            provider=target.provider,
+            model=target.model,
+            status=_FAULTS[native],
+            kind=native,
+        )
+    reason = _FINISH.get(native or "", "stop")
     return "tool_calls" if called and reason == "stop" else reason
-
-
-def read_usage(body: Mapping[str, Any]) -> Usage | None:
-    """Give the usage, None if the answer has none."""
-    counts = body.get("usage")
-    if not isinstance(counts, Mapping):
-        groq = body.get("x_groq")  # Groq's streams carry it here.
-        counts = groq.get("usage") if isinstance(groq, Mapping) else None
-    if not isinstance(counts, Mapping):
-        return None
-    prompt = counts.get("prompt_tokens_details")
-    completion = counts.get("completion_tokens_details")
-    return Usage(
-        input_tokens=_count(counts, "prompt_tokens"),
-        output_tokens=_count(counts, "completion_tokens"),
-        cached_tokens=_count(prompt, "cached_tokens")
-        or _count(counts, "prompt_cache_hit_tokens"),  # DeepSeek
-        cache_write_tokens=_count(prompt, "cache_write_tokens"),  # OpenRouter
-        reasoning_tokens=_count(completion, "reasoning_tokens"),
-    )
-
-
-def _count(counts: object, name: str) -> int:
-    value = counts.get(name) if isinstance(counts, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def write_usage(usage: Usage) -> dict[str, Any]:
-    """Give OpenAI's counts: the prompt's include the cached, the answer's the reasoning tokens."""
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
-            **(
-                {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
-            ),
-        },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-    }
-
-
-def read_logprobs(value: object) -> tuple[TokenLogprob, ...] | None:
-    """Give the log-probabilities of an answer's text; None if it has none."""
-    content = value.get("content") if isinstance(value, Mapping) else None
-    if not isinstance(content, list):
-        return None
-    return tuple(_logprob(item) for item in content if isinstance(item, Mapping))
-
-
-def _logprob(item: Mapping[str, Any]) -> TokenLogprob:
-    token, logprob, raw = item.get("token"), item.get("logprob"), item.get("bytes")
-    top = item.get("top_logprobs")
-    return TokenLogprob(
-        token=token if isinstance(token, str) else "",
-        logprob=float(logprob) if isinstance(logprob, int | float) else 0.0,
-        bytes=tuple(b for b in raw if isinstance(b, int)) if isinstance(raw, list) else None,
-        top=tuple(_logprob(each) for each in top if isinstance(each, Mapping))
-        if isinstance(top, list)
-        else (),
-    )
-
-
-def write_logprobs(logprobs: tuple[TokenLogprob, ...] | None) -> dict[str, Any] | None:
-    """Give OpenAI's form of log-probabilities."""
-    if logprobs is None:
-        return None
-    return {"content": [_write_logprob(each) for each in logprobs], "refusal": None}
-
-
-def _write_logprob(each: TokenLogprob) -> dict[str, Any]:
-    raw = list(each.bytes) if each.bytes is not None else None
-    body = {"token": each.token, "logprob": each.logprob, "bytes": raw}
-    return {**body, "top_logprobs": [_plain_logprob(top) for top in each.top]}
-
-
-def _plain_logprob(each: TokenLogprob) -> dict[str, Any]:
-    raw = list(each.bytes) if each.bytes is not None else None
-    return {"token": each.token, "logprob": each.logprob, "bytes": raw}
 
 
 def reasoning_of(message: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -196,7 +135,7 @@ def read_completion(body: Mapping[str, Any], target: Target) -> Completion:
         ProviderError: it is an error with a good status, as some servers send it.
     """
     choices = body.get("choices")
-    if not isinstance(choices, list):
+    if not isinstance(choices, list) or not choices:
         if body.get("error"):
             raise read_error_body(body["error"], target)
         raise bad(target, "it has no 'choices'")
@@ -212,19 +151,25 @@ def read_completion(body: Mapping[str, Any], target: Target) -> Completion:
 
 def _read_choice(item: object, number: int, target: Target) -> Choice:
     message = item.get("message") if isinstance(item, Mapping) else None
+    if isinstance(item, Mapping) and item.get("error"):
+        raise read_error_body(item["error"], target)
     if not isinstance(item, Mapping) or not isinstance(message, Mapping):
         raise bad(target, f"choice {number} has no message")
+    refuse_audio(message, target)
     parts: list[Part] = []
     thought = reasoning_of(message)
     if thought is not None:
         parts.append(Reasoning(thought[0], Signature(thought[1], target.provider)))
-    text = _content_text(message.get("content"))
+    text, thinking = content_of(message.get("content"))
+    if thinking:
+        parts.append(Reasoning(thinking))
     signature = signature_of(message, target.provider)
     if text or signature is not None:
         parts.append(Text(text, signature))
     refusal = message.get("refusal")
     if isinstance(refusal, str) and refusal:
         parts.append(Refusal(refusal))
+    parts += _read_images(message.get("images"), target)
     calls = _read_calls(message, target)
     parts += calls
     native = item.get("finish_reason")
@@ -232,21 +177,56 @@ def _read_choice(item: object, number: int, target: Target) -> Choice:
     index = item.get("index")
     return Choice(
         parts=tuple(parts),
-        finish_reason=read_finish(native or "", called=bool(calls)),
+        finish_reason=read_finish(native, target, called=bool(calls)),
         index=index if isinstance(index, int) else number,
         native_finish=native,
         logprobs=read_logprobs(item.get("logprobs")),
     )
 
 
-def _content_text(content: object) -> str:
-    """Give the text; some servers (Mistral's thinking models) answer with a list of parts."""
+def content_of(content: object) -> tuple[str, str]:
+    """Give (text, thinking) of an answer's content, a string or a list of parts.
+
+    Lists are Mistral's: its thinking models answer so, with `thinking` parts before the text.
+    """
     if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        texts = (part.get("text") for part in content if isinstance(part, Mapping))
-        return "".join(text for text in texts if isinstance(text, str))
-    return ""
+        return content, ""
+    text = thinking = ""
+    for part in content if isinstance(content, list) else ():
+        if not isinstance(part, Mapping):
+            continue
+        if part.get("type") == "thinking":
+            inner = part.get("thinking")
+            thinking += inner if isinstance(inner, str) else content_of(inner)[0]
+        elif isinstance(part.get("text"), str):
+            text += part["text"]
+    return text, thinking
+
+
+def refuse_audio(message: Mapping[str, Any], target: Target) -> None:
+    """Do nothing, unless the message speaks.
+
+    Raises:
+        BadAnswer: it holds sound, which only a client of the same dialect can be given.
+    """
+    if message.get("audio"):
+        raise bad(target, "it holds audio, which cannot be translated; ask for text only")
+
+
+def _read_images(images: object, target: Target) -> list[Part]:
+    """Read the images of an answer, as OpenRouter and servers after its manner give them."""
+    found: list[Part] = []
+    for item in images if isinstance(images, list) else ():
+        image = item.get("image_url") if isinstance(item, Mapping) else None
+        url = image.get("url") if isinstance(image, Mapping) else None
+        if not isinstance(url, str):
+            raise bad(target, "an image has no URL")
+        try:
+            data = parse_data_url(url, "images")
+        except RequestError as error:
+            raise bad(target, error.message) from error
+        found.append(Image(url=url) if data is None else Image(data[0] or "image/png", data[1]))
+    return found
 
 
 def _read_calls(message: Mapping[str, Any], target: Target) -> list[ToolCall]:
@@ -254,6 +234,7 @@ def _read_calls(message: Mapping[str, Any], target: Target) -> list[ToolCall]:
     found: list[ToolCall] = []
     for item in calls if isinstance(calls, list) else ():
         function = item.get("function") if isinstance(item, Mapping) else None
+        # A call of a custom tool has no function; only its own dialect can say it.
         name = function.get("name") if isinstance(function, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(name, str):
             raise bad(target, "a tool call has no function name")
@@ -282,12 +263,17 @@ def _arguments(value: object) -> str:
 # Written for a client
 
 
-def write_completion(completion: Completion) -> dict[str, Any]:
-    """Write a whole answer for a client."""
+def write_completion(completion: Completion, clock: Callable[[], float]) -> dict[str, Any]:
+    """Write a whole answer for a client; `clock` dates one whose provider did not.
+
+    Raises:
+        UnsupportedParameter: a part that such an answer cannot hold.
+    """
+    created = completion.created
     body: dict[str, Any] = {
         "id": completion.id or mint_id(),
         "object": "chat.completion",
-        "created": completion.created or 0,
+        "created": int(clock()) if created is None else created,
         "model": completion.model,
         "choices": [_write_choice(choice) for choice in completion.choices],
     }
@@ -297,10 +283,15 @@ def write_completion(completion: Completion) -> dict[str, Any]:
 
 
 def _write_choice(choice: Choice) -> dict[str, Any]:
+    for part in choice.parts:
+        if not isinstance(part, Text | Reasoning | Refusal | Image | ToolCall):
+            kind = type(part).__name__.lower()
+            raise UnsupportedParameter(kind, "an OpenAI client", "an answer cannot hold it")
     texts = [part for part in choice.parts if isinstance(part, Text)]
     thoughts = [part.text for part in choice.parts if isinstance(part, Reasoning) and part.text]
     refusals = [part.text for part in choice.parts if isinstance(part, Refusal)]
     calls = [part for part in choice.parts if isinstance(part, ToolCall)]
+    images = [_write_image(part) for part in choice.parts if isinstance(part, Image)]
     content: str | None = "".join(part.text for part in texts)
     if not texts and (calls or refusals):
         content = None
@@ -311,7 +302,9 @@ def _write_choice(choice: Choice) -> dict[str, Any]:
     }
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
-    message |= extra_content(next((p.signature for p in texts if p.signature), None))
+    message |= extra_content(next((p.signature for p in reversed(texts) if p.signature), None))
+    if images:
+        message["images"] = images
     if calls:
         message["tool_calls"] = [
             {
@@ -326,5 +319,12 @@ def _write_choice(choice: Choice) -> dict[str, Any]:
         "index": choice.index,
         "message": message,
         "logprobs": write_logprobs(choice.logprobs),
-        "finish_reason": choice.finish_reason,
+        # OpenAI has no answer without a reason.
+        "finish_reason": choice.finish_reason or ("tool_calls" if calls else "stop"),
     }
+
+
+def _write_image(image: Image) -> dict[str, Any]:
+    """Write an image as OpenRouter does; OpenAI's own chat answers hold none."""
+    url = image.url or data_url(image.media_type or "image/png", image.data or "")
+    return {"type": "image_url", "image_url": {"url": url}}

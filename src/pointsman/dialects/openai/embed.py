@@ -14,8 +14,9 @@ from typing import Any
 
 from pointsman.dialects._shared import optional, required, want_integer, want_string
 from pointsman.dialects.base import Call, Target
-from pointsman.dialects.openai.answer import bad, read_usage
+from pointsman.dialects.openai.answer import bad
 from pointsman.dialects.openai.parts import DIALECT
+from pointsman.dialects.openai.usage import read_usage
 from pointsman.errors import RequestError, UnsupportedParameter
 from pointsman.types import Embed, Embeddings
 
@@ -50,14 +51,14 @@ def _read_input(value: object) -> tuple[str, ...] | tuple[tuple[int, ...], ...]:
     if isinstance(value, list) and value:
         if all(isinstance(item, str) for item in value):
             return tuple(value)
-        if all(_is_token(item) for item in value):
+        if all(_is_integer(item) for item in value):
             return (tuple(value),)
-        if all(isinstance(item, list) and all(map(_is_token, item)) for item in value):
+        if all(isinstance(item, list) and all(map(_is_integer, item)) for item in value):
             return tuple(tuple(item) for item in value)
     raise RequestError("'input' must be a text, texts, or lists of tokens", param="input")
 
 
-def _is_token(value: object) -> bool:
+def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -67,7 +68,8 @@ def write_embed(embed: Embed, target: Target) -> Call:
     Raises:
         UnsupportedParameter: a parameter of another dialect that changes the vectors.
     """
-    body: dict[str, Any] = {"model": target.model, "input": list(embed.inputs)}
+    inputs = [each if isinstance(each, str) else list(each) for each in embed.inputs]
+    body: dict[str, Any] = {"model": target.model, "input": inputs}
     if embed.dimensions is not None:
         body["dimensions"] = embed.dimensions
     if embed.encoding is not None:
@@ -91,7 +93,7 @@ def read_embeddings(body: Mapping[str, Any], target: Target) -> Embeddings:
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise bad(target, "it has no 'data'")
     order = [row.get("index", number) for number, row in enumerate(rows)]
-    if sorted(order) != list(range(len(rows))):
+    if not all(map(_is_integer, order)) or sorted(order) != list(range(len(rows))):
         raise bad(target, "its vectors are not numbered from 0")
     vectors: list[tuple[float, ...]] = [()] * len(rows)
     for number, row in zip(order, rows, strict=True):
@@ -111,7 +113,9 @@ def _read_vector(value: object, target: Target) -> tuple[float, ...]:
         if len(data) % 4:
             raise bad(target, "a vector has a part of a number")
         return struct.unpack(f"<{len(data) // 4}f", data)
-    if isinstance(value, list) and all(isinstance(x, int | float) for x in value):
+    if isinstance(value, list) and all(
+        isinstance(x, int | float) and not isinstance(x, bool) for x in value
+    ):
         return tuple(float(x) for x in value)
     raise bad(target, "a vector is neither numbers nor base64")
 

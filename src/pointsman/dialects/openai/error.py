@@ -120,12 +120,16 @@ def _facts(body: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
     if not isinstance(error, Mapping):
         texts = (error, body.get("message"), body.get("detail"))
         found = next((text for text in texts if isinstance(text, str) and text), None)
-        if found is None and body.get("detail") is not None:
-            found = msgspec.json.encode(body["detail"]).decode()  # FastAPI's list of faults.
-        return found or "", _text(body.get("code")) or _text(body.get("type")), None
+        if found is None:
+            # FastAPI's list of faults stands in `detail`, Mistral's in `message`.
+            faults = body.get("detail") or body.get("message")
+            found = msgspec.json.encode(faults).decode() if faults else ""
+        return found, _text(body.get("code")) or _text(body.get("type")), None
     message = error.get("message")
+    if message is not None and not isinstance(message, str):
+        message = msgspec.json.encode(message).decode()
     return (
-        message if isinstance(message, str) else "",
+        message or "",
         _text(error.get("code")) or _text(error.get("type")),
         _text(error.get("param")),
     )

@@ -15,15 +15,17 @@ from pointsman.dialects._shared import arguments_text
 from pointsman.dialects.base import Target
 from pointsman.dialects.openai.answer import (
     bad,
+    content_of,
     mint_call_id,
     mint_id,
     read_finish,
-    read_logprobs,
-    read_usage,
     reasoning_of,
+    refuse_audio,
 )
 from pointsman.dialects.openai.error import read_error_body
+from pointsman.dialects.openai.logprobs import read_logprobs
 from pointsman.dialects.openai.parts import signature_of
+from pointsman.dialects.openai.usage import read_usage
 from pointsman.errors import StreamCut
 from pointsman.types import (
     Chunk,
@@ -77,6 +79,8 @@ class Reader:
             ProviderError: it is an in-band error.
             BadAnswer: it is no chunk.
         """
+        if self._done:
+            return []
         if event.data == "[DONE]":
             self._done = True
             return []
@@ -91,10 +95,11 @@ class Reader:
         if event.event == "error":
             raise read_error_body(body, self._target)
         out: list[Chunk] = []
-        if not self._started:
+        choices = body.get("choices")
+        if not self._started and (body.get("id") or choices):
+            # Azure's first chunk tells of its content filter, with neither an id nor a choice.
             self._started = True
             out.append(self._start(body))
-        choices = body.get("choices")
         for item in choices if isinstance(choices, list) else ():
             if isinstance(item, Mapping):
                 self._read_choice(item, out)
@@ -104,20 +109,26 @@ class Reader:
         return out
 
     def finish(self) -> list[Chunk]:
-        """Give nothing more; every choice has ended.
+        """Give the end of choices that the upstream ended with nothing but `[DONE]`.
 
         Raises:
-            StreamCut: neither `[DONE]` nor the last choice's finish reason was seen.
+            StreamCut: neither `[DONE]` nor every choice's finish reason was seen.
+            BadAnswer: the stream is complete, and holds no choice.
         """
         ended = bool(self._choices) and all(each.finished for each in self._choices.values())
-        if not ended and not (self._done and not self._choices):
+        if not ended and not self._done:
             raise StreamCut(
                 f"{self._target.provider} ended its stream for {self._target.model}"
                 " before the answer's end",
                 provider=self._target.provider,
                 model=self._target.model,
             )
-        return []
+        if not self._choices:
+            raise bad(self._target, "its stream holds no choice")
+        out: list[Chunk] = []
+        for number, state in self._choices.items():
+            self._finish(number, state, None, out)
+        return out
 
     def _start(self, body: Mapping[str, Any]) -> Started:
         identity, model, created = body.get("id"), body.get("model"), body.get("created")
@@ -133,14 +144,20 @@ class Reader:
         state = self._choices.get(number)
         if state is None:
             state = self._choices[number] = _Calls()
+        if item.get("error"):
+            raise read_error_body(item["error"], self._target)
         delta = item.get("delta")
         if isinstance(delta, Mapping):
             self._read_delta(delta, item, number, state, out)
         native = item.get("finish_reason")
-        if isinstance(native, str) and native and not state.finished:
+        if isinstance(native, str) and native:
+            self._finish(number, state, native, out)
+
+    def _finish(self, number: int, state: _Calls, native: str | None, out: list[Chunk]) -> None:
+        if not state.finished:
+            reason = read_finish(native, self._target, called=state.count > 0)
             self._end_thinking(number, state, out)
             state.finished = True
-            reason = read_finish(native, called=state.count > 0)
             out.append(Finished(reason, number, native))
 
     def _read_delta(
@@ -151,16 +168,18 @@ class Reader:
         state: _Calls,
         out: list[Chunk],
     ) -> None:
+        refuse_audio(delta, self._target)
         thought = reasoning_of(delta)
         if thought is not None:
             state.thinking = thought[1]
             out.append(ReasoningDelta(thought[0], number))
-        content = delta.get("content")
+        text, thinking = content_of(delta.get("content"))
+        if thinking:
+            out.append(ReasoningDelta(thinking, number))
         logprobs = read_logprobs(item.get("logprobs"))
         signature = signature_of(delta, self._target.provider)
-        if (isinstance(content, str) and content) or logprobs or signature:
+        if text or logprobs or signature:
             self._end_thinking(number, state, out)
-            text = content if isinstance(content, str) else ""
             out.append(TextDelta(text, number, signature, logprobs))
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
