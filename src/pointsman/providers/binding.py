@@ -178,6 +178,8 @@ def _triggers(row: Provider) -> tuple[bytes, ...]:
         found.append(b'"tool_calls"')
     if quirks.required_word != "required":
         found.append(b'"tool_choice"')
+    if not quirks.stream_usage:
+        found.append(b'"stream_options"')
     if quirks.seed_field != "seed":
         found.append(b'"seed"')
     return tuple(found)
