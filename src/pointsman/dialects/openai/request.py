@@ -364,9 +364,9 @@ def _write_response_format(form: ResponseFormat) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-# Least budget in tokens → effort.
-# Source: LiteLLM, `map_openai_params` (thinking → reasoning_effort), read 2026-11.
-_EFFORTS = ((10_000, "high"), (5_000, "medium"), (2_000, "low"), (1, "minimal"))
+# Least budget in tokens → effort. Source: LiteLLM, `map_openai_params` (thinking →
+# reasoning_effort), read 2026-11; but "low" where it says "minimal", which newer models refuse.
+_EFFORTS = ((10_000, "high"), (5_000, "medium"), (1, "low"))
 
 
 def _write_effort(thinking: Thinking, ignored: list[str]) -> str | None:
@@ -375,10 +375,11 @@ def _write_effort(thinking: Thinking, ignored: list[str]) -> str | None:
         ignored.append("thinking.show")
     if thinking.enabled is False or thinking.budget_tokens == 0:
         return "none"
+    if thinking.budget_tokens is not None:
+        ignored.append("thinking.budget_tokens")
     if thinking.effort is not None:
         return thinking.effort
     if thinking.budget_tokens is not None:
-        ignored.append("thinking.budget_tokens")
         return next((word for least, word in _EFFORTS if thinking.budget_tokens >= least), None)
     if thinking.enabled:
         ignored.append("thinking.enabled")

@@ -54,16 +54,17 @@ __all__ = ["REASONING_FIELDS", "read_messages", "write_messages"]
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 _TEXT = frozenset({"text"})
+_IMAGES = frozenset({"image_url"})
 _USER = frozenset({"text", "image_url", "input_audio", "file"})
 _ASSISTANT = frozenset({"text", "refusal"})
 _TOOL = frozenset({"text", "image_url", "file"})
 _PLAIN_KEYS = frozenset({"role", "content", "name"})
 # An answer's own facts, which clients send back with it: no model reads them.
-_ECHOED = frozenset({"annotations", "images", "reasoning_details", "provider_specific_fields"})
+_ECHOED = frozenset({"annotations", "reasoning_details", "provider_specific_fields"})
 _ASSISTANT_KEYS = (
     _PLAIN_KEYS
     | _ECHOED
-    | {"tool_calls", "refusal", "function_call", "extra_content", *REASONING_FIELDS}
+    | {"tool_calls", "refusal", "function_call", "extra_content", "images", *REASONING_FIELDS}
 )
 _TOOL_KEYS = frozenset({"role", "content", "tool_call_id", "name"})
 
@@ -139,6 +140,8 @@ def _read_assistant(body: dict[str, Any], path: str, index: int, reading: _Readi
     refusal = optional(body, "refusal", want_string, path)
     if refusal:
         parts.append(Refusal(refusal))
+    images = optional(body, "images", want_list, path)
+    parts += read_content(images, at(path, "images"), _IMAGES, reading.notes)
     for number, item in enumerate(optional(body, "tool_calls", want_list, path) or ()):
         call = read_tool_call(item, at(at(path, "tool_calls"), number), reading.notes)
         reading.names[call.id] = call.name
