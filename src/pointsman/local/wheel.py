@@ -123,6 +123,7 @@ def _run(command: list[str], folder: Path, progress: Progress, row: Entry) -> st
     }
     # Through the launcher, so that the fetch ends with us even when we are killed.
     command = [sys.executable, "-P", str(LAUNCHER), str(os.getpid()), *command]
+    most = 0
     with (
         log.open("wb") as sink,
         subprocess.Popen(  # noqa: S603  # a fixed command, the package's name from our table
@@ -135,7 +136,9 @@ def _run(command: list[str], folder: Path, progress: Progress, row: Entry) -> st
                     process.wait(LOOK_S)
                     break
                 except subprocess.TimeoutExpired:
-                    progress(min(_bytes_in(folder), row.size_bytes), row.size_bytes)
+                    # What is moved or unpacked is there twice for a while: never go back.
+                    most = max(most, min(_bytes_in(folder), row.size_bytes))
+                    progress(most, row.size_bytes)
             else:
                 return f"it was not done in {TIMEOUT_S:g} s"
         finally:
