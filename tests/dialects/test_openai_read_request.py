@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointsman.dialects._shared import seal
@@ -411,6 +411,7 @@ ITEMS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, JSON), st.lists(ITEMS, max_size=3))
 def test_odd_bodies_give_a_chat_or_a_request_error(body, messages):
     try:

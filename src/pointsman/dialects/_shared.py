@@ -181,7 +181,7 @@ def parse_data_url(url: str, path: str) -> tuple[str, str] | None:
     data = url[head.end() :]
     try:
         binascii.a2b_base64(data, strict_mode=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a letter outside ASCII
         raise RequestError(f"'{path}' holds a data URL with broken base64", param=path) from None
     return head[1].lower(), data
 
@@ -247,7 +247,7 @@ def unseal(text: str, default_origin: str) -> Signature:
             origin, bar, value = raw.removeprefix(_MAGIC).partition(b"|")
             if bar and raw.startswith(_MAGIC):
                 return Signature(value.decode(), origin.decode())
-        except (binascii.Error, UnicodeError):
+        except ValueError:  # broken base64, a letter outside ASCII, or no UTF-8 inside
             pass
     return Signature(text, default_origin)
 

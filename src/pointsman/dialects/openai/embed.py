@@ -7,7 +7,6 @@ Source: the types of the official client, openai 3.54 (`types/embedding_create_p
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -108,7 +107,7 @@ def _read_vector(value: object, target: Target) -> tuple[float, ...]:
     if isinstance(value, str):
         try:
             data = base64.b64decode(value, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, or a letter outside ASCII
             raise bad(target, "a vector is no base64") from None
         if len(data) % 4:
             raise bad(target, "a vector has a part of a number")

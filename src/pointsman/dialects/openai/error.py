@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from pointsman.dialects._shared import error_message, retry_after_s
+from pointsman.dialects._shared import error_message, mask_secrets, retry_after_s
 from pointsman.dialects.base import Target
 from pointsman.errors import PointsmanError, ProviderError
 
@@ -136,4 +136,4 @@ def _facts(body: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return mask_secrets(value) if isinstance(value, str) and value else None

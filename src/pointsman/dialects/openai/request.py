@@ -39,13 +39,17 @@ _HINTS = frozenset(
     {
         "cache_control",
         "citations",
+        "eager_input_streaming",
         "inference_geo",
         "labels",
         "metadata",
         "service_tier",
         "serviceTier",
+        "store",
     }
 )
+# Those that only marks on parts and tools bring, and that OpenAI's form has no place for.
+_MARKS = frozenset({"cache_control", "citations", "prompt_cache_breakpoint"})
 
 # Read from a client
 
@@ -311,9 +315,7 @@ def split_extra(
     """
     kept: dict[str, Any] = {}
     for name, value in extra.items():
-        if (
-            name in _HINTS and (dialect != DIALECT or name in ("cache_control", "citations"))
-        ) or name == "prompt_cache_breakpoint":
+        if name in _MARKS or (name in _HINTS and dialect != DIALECT):
             ignored.append(name)
         elif dialect == DIALECT and not name.startswith("messages["):
             kept[name] = value
