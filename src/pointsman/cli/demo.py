@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 
@@ -10,7 +11,15 @@ import click
 from pointsman.cli.output import echo_json, json_option, progress_bar
 from pointsman.config import load_config
 from pointsman.demo.prompts import load_prompts
-from pointsman.demo.report import HEADERS, Row, cells, line, summary, totals
+from pointsman.demo.report import (
+    DEFAULT_COLUMNS,
+    HEADERS,
+    Row,
+    cells,
+    line,
+    summary,
+    totals,
+)
 from pointsman.demo.run import LOCAL_MODEL, ask_all, demo_gateway, strong_side
 from pointsman.local.host import store_of
 from pointsman.local.pull import pull
@@ -46,16 +55,18 @@ def command(keep: bool, count: int | None, as_json: bool) -> int:
         say(
             f"gateway on {gateway.url}; the local model loads with the first prompt that goes there"
         )
+        columns = shutil.get_terminal_size((DEFAULT_COLUMNS, 24)).columns
         if not as_json:
-            click.echo(line(HEADERS))
+            click.echo(line(HEADERS, columns))
 
         def show_row(row: Row) -> None:
             if not as_json:
-                click.echo(cells(row))
+                click.echo(cells(row, columns))
                 sys.stdout.flush()
 
-        rows = ask_all(gateway.url, prompts, show_row)
-        card = gateway.gateway.door.resolver.candidate(strong.ref).card
+        resolver = gateway.gateway.door.resolver
+        rows = ask_all(gateway.url, prompts, lambda ref: resolver.candidate(ref).card, show_row)
+        card = resolver.candidate(strong.ref).card
         sums = totals(rows, card)
         if as_json:
             echo_json({"rows": rows, "totals": sums, "strong": strong, "url": gateway.url})

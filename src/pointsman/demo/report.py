@@ -8,10 +8,13 @@ from msgspec import Struct
 
 from pointsman.types import ModelCard, Usage
 
-__all__ = ["HEADERS", "Row", "Totals", "cells", "summary", "totals"]
+__all__ = ["DEFAULT_COLUMNS", "HEADERS", "Row", "Totals", "cells", "line", "summary", "totals"]
 
-HEADERS = ("#", "prompt", "difficulty", "chosen", "why", "tokens", "cost", "time", "overhead")
-WIDTHS = (3, 34, 10, 16, 24, 11, 10, 7, 8)
+HEADERS = ("#", "prompt", "hard", "chosen", "why", "tokens", "cost", "time", "overhead")
+# The prompt's column takes what the others leave of the terminal.
+WIDTHS = (3, 0, 4, 13, 30, 7, 9, 7, 9)
+LEAST_PROMPT_CHARS = 20
+DEFAULT_COLUMNS = 130
 
 
 class Row(Struct, frozen=True):
@@ -76,7 +79,7 @@ def totals(rows: Sequence[Row], strong: ModelCard) -> Totals:
     )
 
 
-def cells(row: Row) -> str:
+def cells(row: Row, columns: int = DEFAULT_COLUMNS) -> str:
     """Give a row as a line of the table."""
     overhead = "-" if row.overhead_ms is None else f"{row.overhead_ms:.2f} ms"
     values = (
@@ -86,20 +89,22 @@ def cells(row: Row) -> str:
         row.model,
         row.error or row.why,
         f"{row.input_tokens}+{row.output_tokens}",
-        "-" if row.cost_usd is None else f"${row.cost_usd:.6f}",
+        "-" if row.cost_usd is None else f"${row.cost_usd:.5f}",
         f"{row.seconds:.2f} s",
         overhead,
     )
-    return line(values)
+    return line(values, columns)
 
 
-def line(values: Sequence[str]) -> str:
-    """Give values as one line of the table's columns; what is too long is cut with '…'."""
+def line(values: Sequence[str], columns: int = DEFAULT_COLUMNS) -> str:
+    """Give values as one line of the table, `columns` wide; what is too long is cut with '…'."""
+    prompt = columns - sum(WIDTHS) - 2 * (len(WIDTHS) - 1)
+    widths = [width or max(prompt, LEAST_PROMPT_CHARS) for width in WIDTHS]
     cut = (
         value if len(value) <= width else value[: width - 1] + "…"
-        for value, width in zip(values, WIDTHS, strict=True)
+        for value, width in zip(values, widths, strict=True)
     )
-    return "  ".join(v.ljust(w) for v, w in zip(cut, WIDTHS, strict=True)).rstrip()
+    return "  ".join(v.ljust(w) for v, w in zip(cut, widths, strict=True)).rstrip()
 
 
 def summary(sums: Totals, strong: str, strong_note: str) -> str:
