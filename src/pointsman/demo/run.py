@@ -17,6 +17,7 @@ from pointsman.gateway.server import Running, running
 from pointsman.providers.binding import configured_names
 from pointsman.providers.prices import default_models, price_row
 from pointsman.testing import FakeProvider
+from pointsman.types import ModelCard, Usage
 
 __all__ = ["LOCAL_MODEL", "Strong", "ask_all", "demo_gateway", "strong_side"]
 
@@ -81,8 +82,16 @@ def _price() -> PriceConfig | None:
     return None if row is None else PriceConfig(input=row.input, output=row.output)
 
 
-def ask_all(url: str, prompts: Sequence[Prompt], show: Callable[[Row], None]) -> list[Row]:
+def ask_all(
+    url: str,
+    prompts: Sequence[Prompt],
+    card_of: Callable[[str], ModelCard],
+    show: Callable[[Row], None],
+) -> list[Row]:
     """Send every prompt through `auto` with the official OpenAI client, every other one streamed.
+
+    A stream's cost is not known when its headers are sent: it is worked out from the usage at its
+    end and the card of the model that served it.
 
     Raises:
         MissingExtra: the client is not installed.
@@ -100,7 +109,8 @@ def ask_all(url: str, prompts: Sequence[Prompt], show: Callable[[Row], None]) ->
                 answer = _ask(client, prompt.prompt, streamed)
             except openai.OpenAIError as error:
                 answer = _Answer(headers={}, error=str(error)[:200])
-            row = _row(number, prompt, streamed, answer, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            row = _row(number, prompt, streamed, answer, seconds, card_of)
             rows.append(row)
             show(row)
     return rows
@@ -140,20 +150,31 @@ def _ask(client: Any, prompt: str, streamed: bool) -> _Answer:
     return answer
 
 
-def _row(number: int, prompt: Prompt, streamed: bool, answer: _Answer, seconds: float) -> Row:
+def _row(
+    number: int,
+    prompt: Prompt,
+    streamed: bool,
+    answer: _Answer,
+    seconds: float,
+    card_of: Callable[[str], ModelCard],
+) -> Row:
     headers = answer.headers
-    cost, overhead = headers.get("x-pointsman-cost-usd"), headers.get("x-pointsman-overhead-ms")
+    header, overhead = headers.get("x-pointsman-cost-usd"), headers.get("x-pointsman-overhead-ms")
+    model = headers.get("x-pointsman-model", "-")
+    cost = None if header is None else float(header)
+    if cost is None and answer.error is None:
+        cost = card_of(model).cost_usd(Usage(answer.input_tokens, answer.output_tokens))
     return Row(
         number=number,
         prompt=prompt.prompt,
         benchmark=prompt.benchmark,
         difficulty=prompt.difficulty,
-        model=headers.get("x-pointsman-model", "-"),
+        model=model,
         why=_why(headers.get("x-pointsman-route", "")),
         streamed=streamed,
         input_tokens=answer.input_tokens,
         output_tokens=answer.output_tokens,
-        cost_usd=None if cost is None else float(cost),
+        cost_usd=cost,
         seconds=seconds,
         overhead_ms=None if overhead is None else float(overhead),
         text=answer.text,

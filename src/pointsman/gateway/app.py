@@ -85,13 +85,19 @@ class Gateway:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
+        preload: asyncio.Task[object] | None = None
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.ready = True
+                if any(route.policy == "classifier" for route in self.config.routes.values()):
+                    # A few hundred milliseconds that the first routed request should not pay.
+                    preload = asyncio.create_task(asyncio.to_thread(self.door.classifier))
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self.ready = False
+                if preload is not None:
+                    await preload
                 await self.door.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
