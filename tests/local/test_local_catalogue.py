@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 
 import pytest
 
@@ -36,3 +37,15 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         entry("smolm2")
     with pytest.raises(LocalError, match="known: smollm2"):
         entry("something-else-entirely")
+
+
+def test_each_model_and_engine_has_its_notice() -> None:
+    folder = files("pointsman") / "data" / "licences"
+    notices = {each.name: each.read_text("utf-8") for each in folder.iterdir()}
+    engines = {"llama.cpp.txt", "xllamacpp.txt"}
+    assert set(notices) == engines | {f"{name}.txt" for name in CATALOGUE}
+    for name in engines:
+        assert "MIT License" in notices[name] and "Copyright (c)" in notices[name]
+    for row in CATALOGUE.values():
+        assert row.licence_url in notices[f"{row.name}.txt"]
+        assert "Apache License, Version 2.0" in notices[f"{row.name}.txt"]

@@ -101,7 +101,8 @@ async def start_llama_server(
 def server_arguments(order: Order, port: int) -> list[str]:
     """The arguments of `llama-server` for an order.
 
-    Source: tools/server/README.md of llama.cpp, b11549; all are known since b6700 (October 2025).
+    Source: tools/server/README.md of llama.cpp, b11434; the newest of them, `--cache-ram`, is of
+    October 2025.
     """
     arguments = [
         "--model", order.path, "--alias", order.alias, "--host", "127.0.0.1", "--port", str(port),
