@@ -41,7 +41,11 @@ def command(keep: bool, count: int | None, as_json: bool) -> int:
     """
     config = load_config()
     config.models, config.routes = {}, {}
-    say = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
+
+    def say(text: str) -> None:
+        if not as_json:
+            click.echo(text, err=True)
+
     strong = strong_side(config)
     if strong.scripted:
         say("No provider's key is set: a scripted stand-in plays the strong side.")

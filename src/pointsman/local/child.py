@@ -9,15 +9,17 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from pointsman.errors import LocalError
 from pointsman.local.catalogue import Sampling
 
-__all__ = ["Child", "Endpoint", "Order", "child_environment", "spawn"]
+__all__ = ["Child", "Endpoint", "Order", "Spawned", "child_environment", "spawn"]
 
 STDERR_BYTES = 64 * 1024
+PIPE_BYTES = 64 * 1024
 SHOWN_CHARS = 2_000
 STOP_S = 5.0
 # How long to wait for the rest of what a dead process wrote.
@@ -60,22 +62,39 @@ class Order(Struct, frozen=True):
     sampling: Sampling
 
 
+class _Watched(asyncio.subprocess.SubprocessStreamProtocol):
+    """Tells of the end at once; asyncio's own `wait` also waits for whoever has the pipes."""
+
+    def __init__(self) -> None:
+        super().__init__(PIPE_BYTES, asyncio.get_running_loop())
+        self.ended = asyncio.Event()
+
+    def process_exited(self) -> None:
+        self.ended.set()
+        super().process_exited()
+
+
+class Spawned(NamedTuple):
+    """A process with pipes to it, and the event of its end."""
+
+    process: asyncio.subprocess.Process
+    transport: asyncio.SubprocessTransport
+    ended: asyncio.Event
+
+
 class Child:
     """A process that runs one model. `ended` is set as soon as it is gone."""
 
-    def __init__(
-        self, order: Order, process: asyncio.subprocess.Process, key: str, port: int = 0
-    ) -> None:
+    def __init__(self, order: Order, spawned: Spawned, key: str, port: int = 0) -> None:
         self.order = order
         self.key = key
         self.port = port
         self.started_at = time.monotonic()
-        self.ended = asyncio.Event()
-        self.process = process
+        self.process, self._transport, self.ended = spawned
         self._stderr: deque[bytes] = deque()
         self._stderr_size = 0
-        self._drain = asyncio.create_task(self._keep(process.stderr))
-        self._tasks = [self._drain, asyncio.create_task(self._wait())]
+        self._drain = asyncio.create_task(self._keep(self.process.stderr))
+        self._tasks = [self._drain]
 
     @property
     def pid(self) -> int:
@@ -141,16 +160,13 @@ class Child:
         await asyncio.wait(self._tasks, timeout=LAST_WORDS_S)
         for task in self._tasks:
             task.cancel()
+        self._transport.close()
 
     def _signal(self, number: signal.Signals) -> None:
         try:
             os.killpg(self.pid, number)  # It leads a session of its own.
         except (ProcessLookupError, PermissionError):
             pass  # All of it ended by itself in the meantime.
-
-    async def _wait(self) -> None:
-        await self.process.wait()
-        self.ended.set()
 
     async def _keep(self, stream: asyncio.StreamReader | None) -> None:
         while stream is not None and (piece := await stream.read(8192)):
@@ -160,16 +176,16 @@ class Child:
                 self._stderr_size -= len(self._stderr.popleft())
 
 
-async def spawn(
-    command: list[str], extra_environment: Mapping[str, str] | None = None
-) -> asyncio.subprocess.Process:
+async def spawn(command: list[str], extra_environment: Mapping[str, str] | None = None) -> Spawned:
     """Start a process with pipes to it, in a session of its own.
 
     Raises:
         LocalError: it cannot be started.
     """
+    loop = asyncio.get_running_loop()
     try:
-        return await asyncio.create_subprocess_exec(
+        transport, protocol = await loop.subprocess_exec(
+            _Watched,
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -180,6 +196,8 @@ async def spawn(
         )
     except OSError as error:
         raise LocalError(f"the engine could not be started: {error}") from error
+    process = asyncio.subprocess.Process(transport, protocol, loop)
+    return Spawned(process, transport, protocol.ended)
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:

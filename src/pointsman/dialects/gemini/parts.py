@@ -94,7 +94,7 @@ def plain_base64(text: str, path: str) -> str:
     plain += "=" * (-len(plain) % 4)
     try:
         binascii.a2b_base64(plain, strict_mode=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a letter outside of ASCII
         raise RequestError(f"'{path}' is no base64", param=path) from None
     return plain
 

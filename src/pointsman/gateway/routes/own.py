@@ -65,7 +65,9 @@ async def list_models(gateway: Gateway, exchange: Exchange) -> None:
     headers: Headers = []
     if missing:
         headers.append((b"x-pointsman-incomplete", ", ".join(missing).encode("latin-1", "replace")))
-    await exchange.respond_json(200, _listed(exchange, found), headers)
+    dialect = exchange.dialect()
+    rows = [_ROWS[dialect](model) for model in found]
+    await exchange.respond_json(200, _LISTS[dialect](rows), headers)
 
 
 async def show_model(gateway: Gateway, exchange: Exchange) -> None:
@@ -74,9 +76,8 @@ async def show_model(gateway: Gateway, exchange: Exchange) -> None:
     plan = gateway.door.resolver.resolve(ref)
     first = plan.candidates[0]
     provider = "pointsman" if plan.route else first.provider
-    await exchange.respond_json(
-        200, _one(exchange, ModelInfo(ref, provider, ref, None, first.card.context_tokens))
-    )
+    model = ModelInfo(ref, provider, ref, None, first.card.context_tokens)
+    await exchange.respond_json(200, _ROWS[exchange.dialect()](model))
 
 
 async def explain(gateway: Gateway, exchange: Exchange) -> None:
@@ -99,28 +100,44 @@ class _Explain(msgspec.Struct):
     quality: float | None = None
 
 
-def _listed(exchange: Exchange, models: list[ModelInfo]) -> dict[str, Any]:
-    rows = [_one(exchange, model) for model in models]
-    if exchange.dialect() == "gemini":
-        return {"models": rows}
-    if exchange.dialect() == "anthropic":
-        ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}
-        return {"data": rows, "has_more": False, **ends}
+def _openai_row(model: ModelInfo) -> dict[str, Any]:
+    return {
+        "id": model.ref,
+        "object": "model",
+        "created": model.created or 0,
+        "owned_by": model.provider,
+    }
+
+
+def _openai_list(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"object": "list", "data": rows}
 
 
-def _one(exchange: Exchange, model: ModelInfo) -> dict[str, Any]:
-    created = model.created or 0
-    if exchange.dialect() == "gemini":
-        row: dict[str, Any] = {
-            "name": f"models/{model.ref}",
-            "displayName": model.ref,
-            "supportedGenerationMethods": ["generateContent", "countTokens"],
-        }
-        if model.context_tokens is not None:
-            row["inputTokenLimit"] = model.context_tokens
-        return row
-    if exchange.dialect() == "anthropic":
-        date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
-        return {"type": "model", "id": model.ref, "display_name": model.ref, "created_at": date}
-    return {"id": model.ref, "object": "model", "created": created, "owned_by": model.provider}
+def _anthropic_row(model: ModelInfo) -> dict[str, Any]:
+    date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(model.created or 0))
+    return {"type": "model", "id": model.ref, "display_name": model.ref, "created_at": date}
+
+
+def _anthropic_list(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}
+    return {"data": rows, "has_more": False, **ends}
+
+
+def _gemini_row(model: ModelInfo) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": f"models/{model.ref}",
+        "displayName": model.ref,
+        "supportedGenerationMethods": ["generateContent", "countTokens"],
+    }
+    if model.context_tokens is not None:
+        row["inputTokenLimit"] = model.context_tokens
+    return row
+
+
+def _gemini_list(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"models": rows}
+
+
+# Dialect → how it writes a model, and a list of them.
+_ROWS = {"openai": _openai_row, "anthropic": _anthropic_row, "gemini": _gemini_row}
+_LISTS = {"openai": _openai_list, "anthropic": _anthropic_list, "gemini": _gemini_list}
