@@ -345,6 +345,7 @@ async def test_without_an_engine_the_extra_is_named(
 PARENT = """
 import asyncio, sys
 from pathlib import Path
+import uvloop
 from pointsman._http.h1 import H1Transport
 from pointsman.local.engine import Engine, EngineSettings
 from pointsman.local.store import ModelStore
@@ -356,7 +357,7 @@ async def main():
         print(engine.running()[0].pid, flush=True)
         await asyncio.sleep(60)
 
-asyncio.run(main())
+uvloop.run(main())  # As the gateway does; the other tests run on asyncio's own loop.
 """
 
 

@@ -10,6 +10,7 @@ from pointsman._http.h1 import H1Transport
 from pointsman._http.transport import Origin, Timeouts
 from pointsman.config import Config
 from pointsman.dialects.base import Quirks
+from pointsman.errors import LocalError
 from pointsman.local.child import Endpoint
 from pointsman.local.engine import Engine, EngineSettings, Running
 from pointsman.local.store import ModelStore
@@ -49,7 +50,8 @@ class LocalHost:
         self._settings = EngineSettings(config.local.llama_server, config.local.start_timeout_s)
         self._transport = H1Transport()
         self._engine: Engine | None = None
-        self._bindings: dict[str, Binding] = {}
+        # By model: a process started anew has another port and key.
+        self._bindings: dict[str, tuple[Endpoint, Binding]] = {}
 
     def names(self) -> list[str]:
         """The models that can be run here."""
@@ -65,10 +67,14 @@ class LocalHost:
         if self._engine is None:
             self._engine = Engine(self.store, self._settings, self._transport)
         async with self._engine.lease(name) as endpoint:
-            binding = self._bindings.get(endpoint.base_url)
-            if binding is None or binding.headers[-1][1] != f"Bearer {endpoint.key}":
-                binding = self._bindings[endpoint.base_url] = _binding(endpoint)
-            yield binding
+            known = self._bindings.get(name)
+            if known is None or known[0] != endpoint:
+                known = self._bindings[name] = (endpoint, _binding(endpoint))
+            yield known[1]
+
+    async def fault(self, name: str) -> LocalError | None:
+        """Why a model does not run, if its process ended by itself; see `Engine.fault`."""
+        return None if self._engine is None else await self._engine.fault(name)
 
     async def aclose(self) -> None:
         """Stop all models."""
