@@ -79,7 +79,7 @@ def main() -> None:
         os._exit(1)  # The parent died before it said what to run.
     order = json.loads(line)
     die_with(order["parent"])
-    watcher = threading.Thread(target=watch_parent)
+    watcher = threading.Thread(target=watch_parent, daemon=True)
     watcher.start()
     # llama.cpp logs to both; standard output is for the one line alone.
     out = os.dup(1)
@@ -89,9 +89,8 @@ def main() -> None:
     try:
         server = xllamacpp.Server(parameters(order, xllamacpp))
     except RuntimeError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.stderr.flush()
-        os._exit(1)
+        # An orderly end: llama.cpp's log, which has the reason, is written by a thread of its own.
+        sys.exit(str(error))
     port = int(str(server.listening_address).rstrip("/").rpartition(":")[2])
     os.write(out, json.dumps({"port": port}).encode() + b"\n")
     watcher.join()
