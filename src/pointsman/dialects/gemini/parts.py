@@ -342,6 +342,9 @@ def _write_part(
         case Audio():
             return [{"inlineData": {"mimeType": f"audio/{part.format}", "data": part.data}}]
         case File():
+            # Inline data has no name here (only Vertex AI takes one).
+            if part.name is not None and part.url is None and "filename" not in ignored:
+                ignored.append("filename")
             return [_write_file(part, path, target)]
 
 
