@@ -37,7 +37,17 @@ note.with_suffix(".new").rename(note)
 READY_AT = time.monotonic() + {"slow": 0.2, "never": 1e9}.get(MODE, 0.0)
 if MODE == "broken" or (MODE == "broken-once" and earlier == 0):
     sys.exit("error: unknown tensor type")
-if MODE == "taken" or (MODE == "taken-once" and earlier == 0):
-    sys.exit("srv init: couldn't bind HTTP server socket, hostname: 127.0.0.1")
 port = int(ARGUMENTS[ARGUMENTS.index("--port") + 1])
-http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+print("srv llama_server: listening on", flush=True)
+if MODE != "silent":
+    # In two pieces, as a pipe may give them.
+    sys.stdout.write(
+        f"srv llama_server: listening on http://127.0.0.1:{str(server.server_port)[:2]}"
+    )
+    sys.stdout.flush()
+    time.sleep(0.02)
+    print(f"{str(server.server_port)[2:]}", flush=True)
+if MODE == "ends":
+    sys.exit("error: no memory for the cache")
+server.serve_forever()

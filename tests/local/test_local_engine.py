@@ -443,6 +443,7 @@ async def test_the_server_is_told_what_it_needs_and_no_key_of_ours(
     assert not {"OPENAI_API_KEY", "LLAMA_ARG_TOOLS"} & set(first["environment"])
     for flag, value in (
         ("--host", "127.0.0.1"),
+        ("--port", "0"),
         ("--alias", "small"),
         ("--ctx-size", "256"),
         ("--parallel", "4"),
@@ -452,18 +453,18 @@ async def test_the_server_is_told_what_it_needs_and_no_key_of_ours(
     assert "--embeddings" not in arguments and "--embeddings" in second["arguments"]
 
 
-async def test_a_port_that_is_taken_is_not_the_end(faked: Faked, tmp_path: Path) -> None:
-    async with faked("taken-once").lease("llama") as endpoint:
-        first, second = told(tmp_path)
-    port = endpoint.base_url.rpartition(":")[2].removesuffix("/v1")
-    assert port in second["arguments"] and port not in first["arguments"]
-
-
-async def test_ports_that_are_always_taken_are(faked: Faked, tmp_path: Path) -> None:
-    with pytest.raises(LocalError, match="couldn't bind"):
-        async with faked("taken").lease("llama"):
+async def test_a_server_that_does_not_say_its_port_is_not_trusted(
+    faked: Faked, tmp_path: Path
+) -> None:
+    with pytest.raises(LocalError, match=r"was not loaded in 0\.5 s; it said:\nsrv llama_server"):
+        async with faked("silent", start_timeout_s=0.5).lease("llama"):
             pass
-    assert len(told(tmp_path)) == 3
+
+
+async def test_a_server_that_ends_while_it_loads_is_told(faked: Faked) -> None:
+    with pytest.raises(LocalError, match=r"exit code 1\)(?s:.)*no memory for the cache"):
+        async with faked("ends").lease("llama"):
+            pass
 
 
 async def test_a_server_that_fails_once_is_started_again_at_once(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
-import socket
 import sys
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from pointsman.local.child import Child, Order, spawn
 __all__ = ["server_arguments", "start_llama_server", "start_worker"]
 
 HERE = Path(__file__).parent
-PORT_TRIES = 3
 LOOK_S = 0.05
+# Of the log at its default level, in all builds since 2024: tools/server/server.cpp, b11434.
+_LISTENING = re.compile(rb"listening on http://127\.0\.0\.1:(\d+)\s")
 _PROBE = Timeouts(connect_s=1.0, first_byte_s=2.0, idle_s=2.0)
 
 
@@ -68,44 +69,41 @@ async def start_llama_server(
 ) -> Child:
     """Start the model on a `llama-server` binary; it is loaded when this returns.
 
-    The port is one that was free a moment ago; if another process took it, another is tried.
+    It takes a free port, and its log, which nobody else can write to, says which: another process
+    that has a port cannot pass for it.
 
     Raises:
         LocalError: it ended, or was not healthy in time.
     """
     key = secrets.token_urlsafe(32)
     launcher = [sys.executable, "-P", str(HERE / "launch.py"), str(os.getpid())]
-    for tries in range(1, PORT_TRIES + 1):
-        port = _free_port()
-        command = [*launcher, binary, *server_arguments(order, port)]
-        # The key goes by the environment: arguments can be read by every user of the machine.
-        child = Child(order, await spawn(command, {"LLAMA_API_KEY": key}), key, port)
-        child.also_drain(child.process.stdout)
-        try:
-            async with asyncio.timeout(timeout_s):
-                if await _healthy(child, transport):
-                    return child
-                fault = await child.fault()
-            if tries == PORT_TRIES or "bind" not in child.said():
-                raise fault
-            await child.stop()
-        except TimeoutError:
-            await child.stop()
-            raise _late(child, timeout_s) from None
-        except BaseException:
-            await child.stop()
-            raise
-    raise AssertionError("unreachable: the last try returns or raises")
+    # The key goes by the environment: arguments can be read by every user of the machine.
+    command = [*launcher, binary, *server_arguments(order)]
+    child = Child(order, await spawn(command, {"LLAMA_API_KEY": key}), key)
+    try:
+        async with asyncio.timeout(timeout_s):
+            found = await child.heard(_LISTENING)
+            if found is None:
+                raise await child.fault()
+            child.port = int(found[1])
+            await _healthy(child, transport)
+    except TimeoutError:
+        await child.stop()
+        raise _late(child, timeout_s) from None
+    except BaseException:
+        await child.stop()
+        raise
+    return child
 
 
-def server_arguments(order: Order, port: int) -> list[str]:
+def server_arguments(order: Order) -> list[str]:
     """The arguments of `llama-server` for an order.
 
     Source: tools/server/README.md of llama.cpp, b11434; the newest of them, `--cache-ram`, is of
     October 2025.
     """
     arguments = [
-        "--model", order.path, "--alias", order.alias, "--host", "127.0.0.1", "--port", str(port),
+        "--model", order.path, "--alias", order.alias, "--host", "127.0.0.1", "--port", "0",
         "--ctx-size", str(order.context), "--parallel", str(order.slots), "--kv-unified",
         "--threads", str(order.threads), "--cache-ram", "0", "--jinja", "--no-webui", "--no-slots",
         "--offline",
@@ -123,34 +121,22 @@ def server_arguments(order: Order, port: int) -> list[str]:
     return arguments
 
 
-async def _healthy(child: Child, transport: Transport) -> bool:
-    """Wait until it is loaded (True) or has ended (False)."""
+async def _healthy(child: Child, transport: Transport) -> None:
+    """Wait until the model is loaded: some builds listen, and say so, before it is."""
     request = Request("GET", Origin("http", "127.0.0.1", child.port), "/health")
     while not child.ended.is_set():
         try:
             response = await transport.send(request, _PROBE)
             await response.read(65536)
-            # That one answers on our port does not say that it is ours, unless ours still lives:
-            # a server that cannot have its port ends.
-            if response.status == 200 and not child.ended.is_set():
-                return True
+            if response.status == 200:
+                return
         except TransportError:
-            pass  # Not listening yet.
-        try:
-            await asyncio.wait_for(child.ended.wait(), LOOK_S)
-        except TimeoutError:
-            continue
-    return False
+            pass  # It may be ending: the condition of the loop says.
+        await asyncio.sleep(LOOK_S)
+    raise await child.fault()
 
 
 def _late(child: Child, timeout_s: float) -> LocalError:
     said = child.said()
     tail = f"; it said:\n{said}" if said else ""
     return LocalError(f"'{child.order.alias}' was not loaded in {timeout_s:g} s{tail}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections import deque
@@ -93,8 +94,8 @@ class Child:
         self.process, self._transport, self.ended = spawned
         self._stderr: deque[bytes] = deque()
         self._stderr_size = 0
+        self._news = asyncio.Event()
         self._drain = asyncio.create_task(self._keep(self.process.stderr))
-        self._tasks = [self._drain]
 
     @property
     def pid(self) -> int:
@@ -116,9 +117,19 @@ class Child:
             return None
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
-    def also_drain(self, stream: asyncio.StreamReader | None) -> None:
-        """Read another of its streams for as long as it runs, as a part of its last words."""
-        self._tasks.append(asyncio.create_task(self._keep(stream)))
+    async def heard(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+        """Wait until it writes what `pattern` matches to standard error; None if it ends first."""
+        while not (found := pattern.search(b"".join(self._stderr))):
+            self._news.clear()
+            waits = [asyncio.create_task(each.wait()) for each in (self._news, self.ended)]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+            if self.ended.is_set():
+                return None
+        return found
 
     def said(self) -> str:
         """The end of what it wrote to standard error."""
@@ -157,9 +168,8 @@ class Child:
             except TimeoutError:
                 continue
         await self.ended.wait()
-        await asyncio.wait(self._tasks, timeout=LAST_WORDS_S)
-        for task in self._tasks:
-            task.cancel()
+        await asyncio.wait([self._drain], timeout=LAST_WORDS_S)
+        self._drain.cancel()
         self._transport.close()
 
     def _signal(self, number: signal.Signals) -> None:
@@ -174,6 +184,7 @@ class Child:
             self._stderr_size += len(piece)
             while self._stderr_size > STDERR_BYTES and len(self._stderr) > 1:
                 self._stderr_size -= len(self._stderr.popleft())
+            self._news.set()
 
 
 async def spawn(command: list[str], extra_environment: Mapping[str, str] | None = None) -> Spawned:

@@ -1,7 +1,7 @@
 """Starts a command so that it dies with its parent. Run as a file: `launch.py PARENT COMMAND …`.
 
 On Linux the process asks to be killed with its parent, and becomes the command. Elsewhere it stays
-beside the command and ends it when standard input does.
+beside the command and ends it when standard input does. The command writes all to standard error.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def main() -> None:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:  # It died before the call above.
                 os._exit(1)
+            os.dup2(2, 1)
             os.execvp(command[0], command)  # noqa: S606  # what the parent asked for
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603  # as above
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2)  # noqa: S603  # as above
     except OSError as error:
         sys.exit(f"{command[0]}: {error.strerror}")
 
