@@ -181,7 +181,9 @@ def as_read_back(chat: Chat) -> Chat:
 def written_and_read(chat: Chat) -> Chat:
     dialect = get_dialect(chat.dialect)
     call = dialect.write_chat(chat, TARGET)
-    assert call.ignored == ()
+    # Gemini's inline data has no name: what is lost is said.
+    nameless = tuple(map(without_file_names, chat.messages)) == chat.messages
+    assert call.ignored == (() if nameless or chat.dialect != "gemini" else ("filename",))
     # Where the wire has the model and the stream in the URL, the caller puts them in.
     return dialect.read_chat({"model": MODEL, "stream": chat.stream, **on_the_wire(call.body)})
 
