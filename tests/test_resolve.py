@@ -5,6 +5,7 @@ import pytest
 from pointsman.config import parse_config
 from pointsman.errors import RequestError, UnknownModel
 from pointsman.resolve import Resolver
+from pointsman.types import ModelCard
 
 TEXT = """
 [providers.mine]
@@ -24,7 +25,12 @@ fallback = ["anthropic:claude-sonnet-5-5"]
 def resolver(text=TEXT, local=(), secrets=None):
     config = parse_config(text)
     config.secrets = secrets or {}
-    return Resolver(config, lambda: local)
+
+    def card(name):
+        return ModelCard(ref=f"local:{name}", provider="local", model=name, input_usd_per_mtok=0.0,
+                         output_usd_per_mtok=0.0, context_tokens=8192, local=True)  # fmt: skip
+
+    return Resolver(config, lambda: local, card)
 
 
 @pytest.mark.parametrize(

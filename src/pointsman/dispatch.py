@@ -114,6 +114,11 @@ class Dispatcher:
         except TransportError as error:
             raise fault_of(error, binding.name, model) from error
 
+    async def _fault(self, candidate: Candidate) -> PointsmanError | None:
+        """Why a candidate that answered does so no more, where it is known better than the network's
+        word for it."""
+        return await self.local.fault(candidate.model) if candidate.local else None
+
     async def _attempt(self, candidate: Candidate, prepare: Prepare, stream: bool) -> Served:
         lease: AbstractAsyncContextManager[object] | None = None
         if candidate.local:
@@ -134,8 +139,10 @@ class Dispatcher:
                 if not 200 <= response.status < 300:
                     raise await _refusal(response, binding, candidate.model)
             except TransportError as error:
-                raise fault_of(error, binding.name, candidate.model) from error
-            served = Served(candidate, binding, dialect, response, ignored, lease)
+                # A local process that died says itself why; the connection only says that it did.
+                fault = await self._fault(candidate)
+                raise fault or fault_of(error, binding.name, candidate.model) from error
+            served = Served(candidate, binding, dialect, response, ignored, lease, self._fault)
             if stream:
                 try:
                     await served.peek()

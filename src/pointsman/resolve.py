@@ -50,12 +50,18 @@ class Plan(Struct, frozen=True):
 class Resolver:
     """Resolves refs against one configuration; plans are cached, since refs repeat.
 
-    `local_names` gives the names of the models that can be run here.
+    `local_names` gives the names of the models that can be run here, `local_card` the facts of one.
     """
 
-    def __init__(self, config: Config, local_names: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        local_names: Callable[[], Iterable[str]],
+        local_card: Callable[[str], ModelCard],
+    ) -> None:
         self._config = config
         self._local_names = local_names
+        self._local_card = local_card
         self._plans: dict[str, Plan] = {}
 
     def resolve(self, ref: str) -> Plan:
@@ -68,14 +74,12 @@ class Resolver:
         plan = self._plans.get(ref)
         if plan is None:
             plan = self._resolve(ref)
+            if plan.route is not None and plan.route not in self._config.routes:
+                return plan  # What is found by itself may be other models the next time.
             if len(self._plans) >= MAX_CACHED_PLANS:
                 self._plans.clear()
             self._plans[ref] = plan
         return plan
-
-    def forget(self) -> None:
-        """Drop what is cached: the local models changed."""
-        self._plans.clear()
 
     def known_refs(self) -> list[str]:
         """Aliases, routes and local models, by the names a client may use."""
@@ -151,16 +155,7 @@ class Resolver:
         if provider == "local":
             if model not in self._local_names():
                 raise self._unknown(f"local:{model}")
-            return ModelCard(
-                ref=f"local:{model}",
-                provider="local",
-                model=model,
-                input_usd_per_mtok=0.0,
-                output_usd_per_mtok=0.0,
-                tools=True,
-                json_schema=True,
-                local=True,
-            )
+            return self._local_card(model)
         return model_card(merge_row(provider, self._config.providers.get(provider)), model)
 
     def _unknown(self, ref: str) -> UnknownModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -14,6 +14,7 @@ from pointsman._stream import explode
 from pointsman.dialects.base import Dialect
 from pointsman.errors import (
     BadAnswer,
+    PointsmanError,
     ProviderError,
     ProviderTimeout,
     ProviderUnreachable,
@@ -36,6 +37,7 @@ class Served:
     """
 
     __slots__ = (
+        "_diagnose",
         "_first",
         "_lease",
         "_response",
@@ -55,6 +57,7 @@ class Served:
         response: Response,
         ignored: tuple[str, ...],
         lease: AbstractAsyncContextManager[object] | None,
+        diagnose: Callable[[Candidate], Awaitable[PointsmanError | None]],
     ) -> None:
         self.candidate = candidate
         self.binding = binding
@@ -64,6 +67,7 @@ class Served:
         self.upstream_s = 0.0
         self._response = response
         self._lease = lease
+        self._diagnose = diagnose
         self._first = b""
 
     @property
@@ -95,7 +99,7 @@ class Served:
             rest = await self._response.read(limit_bytes)
             return first + rest if first else rest
         except TransportError as error:
-            raise fault_of(error, self.binding.name, self.candidate.model) from error
+            raise await self._fault(error) from error
         finally:
             await self.close()
 
@@ -113,7 +117,7 @@ class Served:
             while (chunk := await self._response.next_chunk()) is not None:
                 yield chunk
         except TransportError as error:
-            raise fault_of(error, self.binding.name, self.candidate.model, cut=StreamCut) from error
+            raise await self._fault(error, StreamCut) from error
         finally:
             await self.close()
 
@@ -164,6 +168,14 @@ class Served:
             yield chunks
         yield reader.finish()
 
+    async def _fault(
+        self,
+        error: TransportError,
+        cut: type[StreamCut] | type[ProviderUnreachable] = ProviderUnreachable,
+    ) -> PointsmanError:
+        known = await self._diagnose(self.candidate)
+        return known or fault_of(error, self.binding.name, self.candidate.model, cut)
+
     def _bad(self, what: str) -> BadAnswer:
         return BadAnswer(
             f"{self.candidate.ref} {what}", provider=self.binding.name, model=self.candidate.model
@@ -185,7 +197,7 @@ class Served:
         try:
             self._first = await self._response.next_chunk() or b""
         except TransportError as error:
-            raise fault_of(error, self.binding.name, self.candidate.model) from error
+            raise await self._fault(error) from error
         if not self._first:
             if self.is_stream:
                 raise StreamCut(

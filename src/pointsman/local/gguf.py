@@ -63,7 +63,8 @@ FILE_TYPES = {
 class GgufHead(Struct, frozen=True):
     """What the head says. `context_tokens` is what the model was trained for, where it is given.
 
-    `pooling` is how an embedding model makes one vector of many (0: it does not); `file_type` is
+    `template_takes_tools` says that the chat template reads a list of tools; without that a model never
+    learns which it has. `pooling` is how an embedding model makes one vector of many (0: it does not); `file_type` is
     the name of the quantization of most tensors; `parts` is over 1 for a part of a split model.
     """
 
@@ -75,6 +76,7 @@ class GgufHead(Struct, frozen=True):
     context_tokens: int | None
     pooling: int | None
     has_chat_template: bool
+    template_takes_tools: bool
     parts: int
     tensors: int
     parameters: int
@@ -280,6 +282,7 @@ def _head(
         pooling=_count(values, f"{architecture}.pooling_type"),
         # A template that was too long to keep is there as None.
         has_chat_template=values.get("tokenizer.chat_template", "") != "",
+        template_takes_tools="tools" in str(values.get("tokenizer.chat_template", "")),
         parts=_count(values, "split.count") or 1,
         tensors=tensors,
         parameters=parameters,

@@ -12,10 +12,12 @@ from pointsman.config import Config
 from pointsman.dialects.base import Quirks
 from pointsman.errors import LocalError
 from pointsman.local.child import Endpoint
-from pointsman.local.engine import Engine, EngineSettings, Running
+from pointsman.local.engine import Engine, EngineSettings, Running, order_for
+from pointsman.local.gguf import read_head
 from pointsman.local.store import ModelStore
 from pointsman.providers.binding import Binding
 from pointsman.providers.registry import Capabilities, Provider
+from pointsman.types import ModelCard
 
 __all__ = ["LocalHost", "store_of"]
 
@@ -56,6 +58,28 @@ class LocalHost:
     def names(self) -> list[str]:
         """The models that can be run here."""
         return self.store.names()
+
+    def card(self, name: str) -> ModelCard:
+        """What a route must know of a model: its context and abilities; running it costs nothing.
+
+        Reads the head of its file.
+
+        Raises:
+            LocalError: no such model, or a broken file.
+        """
+        model = self.store.get(name)
+        head = read_head(Path(model.path))
+        return ModelCard(
+            ref=f"local:{name}",
+            provider="local",
+            model=name,
+            input_usd_per_mtok=0.0,
+            output_usd_per_mtok=0.0,
+            context_tokens=order_for(model, head, self._settings).context,
+            tools=head.template_takes_tools,
+            json_schema=True,
+            local=True,
+        )
 
     def running(self) -> list[Running]:
         """The models that run now."""
