@@ -24,6 +24,7 @@ from pointsman.local.store import LocalModel, ModelStore
 __all__ = ["Engine", "EngineSettings", "Running", "back_off_s", "order_for"]
 
 DEFAULT_CONTEXT_TOKENS = 8192
+END_IS_KNOWN_S = 0.3
 BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MOST_S = 30.0
 # A request waits this long for a model that is held back; past it, it is told so at once.
@@ -130,14 +131,21 @@ class Engine:
     async def fault(self, name: str) -> LocalError | None:
         """Why the model does not run, if its process ended by itself; None if it runs or never did.
 
-        Raise it in place of a broken connection: it says how the process ended and what it said.
+        Raise it in place of a broken connection: it says how the process ended and what it said. A
+        connection breaks a moment before the end of its process is known, so that is waited for.
         """
         slot = self._slots.get(name)
         if slot is None:
             return None
-        if slot.child is not None and slot.child.ended.is_set():
-            return await slot.child.fault()
-        return slot.fault if slot.child is None else None
+        child = slot.child
+        if child is None:
+            return slot.fault
+        try:
+            async with asyncio.timeout(END_IS_KNOWN_S):
+                await child.ended.wait()
+        except TimeoutError:
+            return None
+        return await child.fault()
 
     async def stop(self, name: str) -> bool:
         """Stop a model, whoever uses it or waits for it; False if it does not run."""
