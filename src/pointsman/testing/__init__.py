@@ -12,10 +12,10 @@
 'Hello!'
 """
 
-from pointsman.testing.assistant import NOTICE
+from pointsman.testing.assistant import NOTICE, answer_to
 from pointsman.testing.example import example
-from pointsman.testing.script import Answer, Call, Fault, Recorded, Reply
-from pointsman.testing.server import FakeProvider, Script
+from pointsman.testing.script import Answer, Call, Fault, Recorded, Reply, Script
+from pointsman.testing.server import FakeProvider
 
 __all__ = [
     "NOTICE",
@@ -26,5 +26,6 @@ __all__ = [
     "Recorded",
     "Reply",
     "Script",
+    "answer_to",
     "example",
 ]

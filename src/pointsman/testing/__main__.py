@@ -6,19 +6,20 @@ import asyncio
 
 import click
 
+from pointsman.testing.assistant import FAULTS
 from pointsman.testing.server import FakeProvider
 
 __all__ = ["main"]
 
 
-@click.command()
+@click.command(
+    epilog="A model's name can ask for a fault: "
+    + ", ".join(FAULTS)
+    + ", and fault-400 to fault-599 for a status."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; 0 takes a free one.")
 def main(port: int) -> None:
-    """Run a provider that answers by script, in OpenAI's, Anthropic's and Gemini's wire formats.
-
-    A model named fault-429, fault-500, fault-cut, fault-stall, fault-garbage, fault-error,
-    fault-close, fault-huge or fault-head gets that fault.
-    """
+    """Run a provider that answers by script, in OpenAI's, Anthropic's and Gemini's wire formats."""
 
     async def run() -> None:
         async with FakeProvider(port=port) as fake:
@@ -29,6 +30,8 @@ def main(port: int) -> None:
         asyncio.run(run())
     except KeyboardInterrupt:
         pass
+    except OSError as error:
+        raise click.UsageError(f"cannot listen on port {port}: {error.strerror}") from error
 
 
 if __name__ == "__main__":
