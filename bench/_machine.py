@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -134,6 +135,14 @@ def commit(root: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return name + ("+" if changed else "")
+
+
+def source_id(root: Path) -> str:
+    """Name what the source and the benchmark hold, whatever else was committed."""
+    digest = hashlib.sha256()
+    for file in sorted([*root.glob("src/**/*.py"), *root.glob("bench/*.py")]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _git(root: Path, *words: str) -> str:

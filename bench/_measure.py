@@ -29,7 +29,6 @@ LIMITS_MS = (1, 5, 10, 50, 100)
 GRID = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 BUSY = 16
 PACED_STREAMS = 8
-MIN_SAMPLES = 300
 MAX_POINT_S = 5.0
 SETTLE_S = 2.0
 SAMPLE_S = 0.25
@@ -51,11 +50,36 @@ class Settings:
     sweeps: int
     translated_sweeps: int
     point_s: float
+    point_samples: int
     memory_s: float
 
 
-FULL = Settings("full", 7, 5, 3, 10, 2.0, 3, 2, 1.2, 25.0)
-QUICK = Settings("quick", 3, 2, 3, 2, 0.6, 1, 1, 0.35, 5.0)
+FULL = Settings(
+    name="full",
+    imports=7,
+    starts=5,
+    rounds=3,
+    latency_blocks=10,
+    busy_s=2.0,
+    sweeps=3,
+    translated_sweeps=2,
+    point_s=1.0,
+    point_samples=300,
+    memory_s=25.0,
+)
+QUICK = Settings(
+    name="quick",
+    imports=3,
+    starts=2,
+    rounds=2,
+    latency_blocks=3,
+    busy_s=0.6,
+    sweeps=1,
+    translated_sweeps=1,
+    point_s=0.3,
+    point_samples=50,
+    memory_s=5.0,
+)
 
 SYSTEM = (
     "You are the assistant of a railway's customer service. Answer in the language of the question, "
@@ -208,7 +232,8 @@ def measure(bench: Bench, contender: Contender, python: Path) -> dict[str, Any]:
     """
     settings = bench.settings
     quiet = Quiet()
-    first = request_bytes(bench.upstream_port, **openai_request("instant", stream=False))
+    started_s = time.monotonic()
+    bench.sent_through = 0
     result: dict[str, Any] = {
         "title": contender.title,
         "package": contender.package,
@@ -219,40 +244,49 @@ def measure(bench: Bench, contender: Contender, python: Path) -> dict[str, Any]:
     }
     if contender.import_line:
         say(f"{contender.name}: import and cold start ...")
-        result["import_s"] = import_time(python, contender.import_line, settings.imports)
+        result["import_s"] = import_time(contender, python, settings.imports)
+    first = request_bytes(bench.upstream_port, **openai_request("instant", stream=False))
     starts = []
     for _ in range(settings.starts - 1):
         with started(contender, python, bench.upstream_port, first) as gateway:
             starts.append(gateway)
     with started(contender, python, bench.upstream_port, first) as gateway:
         starts.append(gateway)
-        bench.sent_through = len(starts)
-        time.sleep(SETTLE_S / 2)
-        idle_bytes = rss_bytes(gateway.pid)
-        result["scenarios"] = {}
-        for scenario in ASK:
-            if scenario == "passed" or contender is not RELAY:
-                found = measure_scenario(bench, contender, gateway, scenario)
-                result["scenarios"][scenario] = found
-        if contender is not RELAY:
-            say(f"{contender.name}: memory ...")
-            result["memory"] = {"idle_bytes": idle_bytes, **measure_memory(bench, gateway)}
+        result.update(measure_gateway(bench, contender, gateway))
     result["first_answer_s"] = figure(each.first_answer_s for each in starts)
     ready = [each.ready_s for each in starts if each.ready_s is not None]
     result["ready_s"] = figure(ready) if ready else None
     result["requests"] = bench.sent_through
     result["foreign_cpu_share"] = round(quiet.foreign_share(), 4)
+    result["seconds"] = round(time.monotonic() - started_s)
     return result
 
 
-def import_time(python: Path, line: str, times: int) -> Figure:
+def measure_gateway(bench: Bench, contender: Contender, gateway: Started) -> dict[str, Any]:
+    """The figures of a gateway that runs: its memory while it is young, then all the rest."""
+    if contender is RELAY:
+        return {"scenarios": {"passed": measure_scenario(bench, contender, gateway, "passed")}}
+    say(f"{contender.name}: memory ...")
+    time.sleep(SETTLE_S / 2)
+    memory = {"idle_bytes": rss_bytes(gateway.pid), **measure_memory(bench, gateway)}
+    scenarios = {
+        scenario: measure_scenario(bench, contender, gateway, scenario) for scenario in ASK
+    }
+    time.sleep(SETTLE_S / 2)
+    memory["end_bytes"] = rss_bytes(gateway.pid)
+    return {"memory": memory, "scenarios": scenarios}
+
+
+def import_time(contender: Contender, python: Path, times: int) -> Figure:
     """Seconds that a fresh interpreter takes to import, less those of one that imports nothing."""
+    env = {**clean_env(), **contender.env}
 
     def once(code: str) -> float:
         started_s = time.perf_counter()
-        subprocess.run([str(python), "-c", code], check=True, env=clean_env(), preexec_fn=_pin)
+        subprocess.run([str(python), "-c", code], check=True, env=env, preexec_fn=_pin)
         return time.perf_counter() - started_s
 
+    line = contender.import_line
     once(line)  # The first reads the files from the disk, and may compile them.
     return figure(once(line) - once("pass") for _ in range(times))
 
@@ -384,7 +418,8 @@ def sweep(bench: Bench, gateway: Started, ask: Ask) -> list[dict[str, float]]:
     over = 0
     for concurrency in GRID:
         rate = points[-1]["per_s"] if points else 1000.0
-        seconds = max(bench.settings.point_s, min(MIN_SAMPLES / max(rate, 1.0), MAX_POINT_S))
+        enough_s = min(bench.settings.point_samples / max(rate, 1.0), MAX_POINT_S)
+        seconds = max(bench.settings.point_s, enough_s)
         target = bench.target(gateway.port, ask("instant", stream=False), seconds=seconds)
         seen = bench.load(plan("plain", concurrency, {"via": target}))["via"]
         latency = seen["latency_ms"]
@@ -435,7 +470,6 @@ def measure_memory(bench: Bench, gateway: Started) -> dict[str, float]:
     slope = statistics.linear_regression(*zip(*late, strict=True)).slope
     return {
         "steady_bytes": statistics.median(size for _, size in late),
-        "peak_bytes": max(size for _, size in samples),
         "after_bytes": rss_bytes(gateway.pid),
         "slope_bytes_per_s": slope,
         "slope_bytes_per_1000": slope / seen["per_s"] * 1000,

@@ -103,8 +103,8 @@ def _stream_rows(scenario: str) -> list[Row]:
 PROCESS_ROWS = [
     Row("memory, idle", path("memory", "idle_bytes"), "{:.0f} MiB", scale=1 / MIB),
     Row("memory, steady under load", path("memory", "steady_bytes"), "{:.0f} MiB", scale=1 / MIB),
-    Row("memory, peak", path("memory", "peak_bytes"), "{:.0f} MiB", scale=1 / MIB),
-    Row("memory, after the load", path("memory", "after_bytes"), "{:.0f} MiB", scale=1 / MIB),
+    Row("memory, after that load", path("memory", "after_bytes"), "{:.0f} MiB", scale=1 / MIB),
+    Row("memory, at the end of the run", path("memory", "end_bytes"), "{:.0f} MiB", scale=1 / MIB),
     Row(
         "growth per 1,000 requests under load",
         path("memory", "slope_bytes_per_1000"),
@@ -157,7 +157,8 @@ def summary_lines(result: Found) -> list[str]:
         ]
         lines += [f"{title}:", *_plain(_request_rows(scenario), some)]
         lines += _plain(_stream_rows(scenario), some)
-    lines += ["process:", *_plain(PROCESS_ROWS, list(contenders.values()))]
+    gateways = [found for name, found in contenders.items() if name != "relay"]
+    lines += ["process:", *_plain(PROCESS_ROWS, gateways)]
     return lines
 
 

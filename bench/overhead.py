@@ -24,7 +24,7 @@ from typing import Any
 
 from _contenders import ALL, GATEWAYS, StartFailed, stop
 from _envs import HOME, ROOT, EnvironmentFailed, make_env, say
-from _machine import commit, facts
+from _machine import commit, facts, source_id
 from _measure import FULL, QUICK, Bench, LoadFailed, Settings, measure, pin_to_load_core, start_mock
 from _report import summary_lines, write_docs
 
@@ -83,7 +83,7 @@ def run(settings: Settings, names: list[str], *, fresh: bool) -> dict[str, Any]:
         "machine": facts(),
         "contenders": {},
     }
-    key = [result["commit"], settings.name, result["machine"]["kernel"]]
+    key = [source_id(ROOT), settings.name, result["machine"]["kernel"]]
     PARTS.mkdir(parents=True, exist_ok=True)
     all_cores = os.sched_getaffinity(0)
     pin_to_load_core()
