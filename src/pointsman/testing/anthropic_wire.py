@@ -13,7 +13,19 @@ from typing import Any
 from pointsman.testing.script import Answer
 from pointsman.testing.tokens import Counts, Facts, counts_of, cut
 
-__all__ = ["error", "headers", "model", "models", "stream", "stream_error", "token_count", "whole"]
+__all__ = [
+    "GARBAGE",
+    "error",
+    "headers",
+    "model",
+    "models",
+    "stream",
+    "stream_error",
+    "token_count",
+    "whole",
+]
+
+GARBAGE = b"event: content_block_delta\ndata: {this is no JSON\n\n"
 
 _TYPES = {
     400: "invalid_request_error",

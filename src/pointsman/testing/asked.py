@@ -99,7 +99,7 @@ def _gemini(body: Mapping[str, Any]) -> Asked:
     results = [_map(p[key]) for p in parts for key in _either("functionResponse") if key in p]
     calling = _map(_get(_map(_get(body, "toolConfig")), "functionCallingConfig"))
     mode = {"ANY": "required", "VALIDATED": "auto", "NONE": "none"}.get(
-        str(calling.get("mode")).upper(), "auto"
+        str(calling.get("mode", "AUTO")).upper(), "auto"
     )
     config = _map(_get(body, "generationConfig"))
     schema = _get(config, "responseJsonSchema") or _get(config, "responseSchema")

@@ -68,6 +68,8 @@ class _Maker:
         for key in ("anyOf", "oneOf"):
             if schema.get(key):
                 kinds = [each for each in schema[key] if each != {"type": "null"}]
+                if len(kinds) < len(schema[key]) and depth >= FULL_DEPTH:
+                    return None
                 chosen = (kinds or schema[key])[0]
                 return self.value({**_without(schema, key), **self._flat(chosen)}, name, depth + 1)
         return self._typed(_kind(schema), schema, name, depth)

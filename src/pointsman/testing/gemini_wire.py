@@ -16,7 +16,10 @@ from pointsman.testing.tokens import Facts, counts_of, cut, tokens_of
 from pointsman.testing.vectors import vector
 
 __all__ = [
+    "ARRAY_GARBAGE",
+    "GARBAGE",
     "array_stream",
+    "array_stream_error",
     "embedding",
     "embeddings",
     "error",
@@ -28,6 +31,9 @@ __all__ = [
     "token_count",
     "whole",
 ]
+
+GARBAGE = b"data: {this is no JSON\r\n\r\n"
+ARRAY_GARBAGE = b",\r\n{this is no JSON]"
 
 _STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -171,6 +177,11 @@ def error(status: int, message: str) -> dict[str, Any]:
 def stream_error(status: int, message: str) -> bytes:
     """Give an error inside a stream with `alt=sse`."""
     return b"data: " + _json(error(status, message)) + b"\r\n\r\n"
+
+
+def array_stream_error(status: int, message: str, *, first: bool) -> bytes:
+    """Give an error inside a stream without `alt=sse`: the array's last element."""
+    return (b"[" if first else b",\r\n") + _json(error(status, message)) + b"]"
 
 
 def headers(number: int) -> dict[str, str]:

@@ -16,7 +16,19 @@ from pointsman.testing.script import Answer, Call
 from pointsman.testing.tokens import Facts, counts_of, cut
 from pointsman.testing.vectors import vector
 
-__all__ = ["embeddings", "error", "headers", "model", "models", "stream", "stream_error", "whole"]
+__all__ = [
+    "GARBAGE",
+    "embeddings",
+    "error",
+    "headers",
+    "model",
+    "models",
+    "stream",
+    "stream_error",
+    "whole",
+]
+
+GARBAGE = b"data: {this is no JSON\n\n"
 
 CREATED_S = 1_790_000_000
 # Status → (type, code), as OpenAI's own servers say them.

@@ -20,9 +20,9 @@ _WIRES: dict[str, Any] = {
     "gemini": gemini_wire,
 }
 _END = b"0\r\n\r\n"
-_GARBAGE = b"data: {this is no JSON\n\n"
 MAX_HEAD_LINES = 16_384
-STREAM_ERROR = 529
+# What each provider says when it is overloaded.
+STREAM_ERROR = {"openai": 500, "anthropic": 529, "gemini": 503}
 _PIECE_BYTES = 65_536
 
 
@@ -124,11 +124,15 @@ async def _interrupt(line: Connection, request: Recorded, fault: Fault | None, s
         await asyncio.Event().wait()
     if fault.pause_after == sent:
         await asyncio.sleep(fault.pause_s)
+    wire = _WIRES[request.dialect]
     if fault.garbage_after == sent:
-        event = _GARBAGE
+        event = gemini_wire.ARRAY_GARBAGE if _is_array(request) else wire.GARBAGE
     elif fault.error_after == sent:
-        wire = _WIRES[request.dialect]
-        event = wire.stream_error(fault.status or STREAM_ERROR, fault.message)
+        status = fault.status or STREAM_ERROR[request.dialect]
+        if _is_array(request):
+            event = gemini_wire.array_stream_error(status, fault.message, first=sent == 0)
+        else:
+            event = wire.stream_error(status, fault.message)
     else:
         return
     line.write(_chunk(event) + _END)
