@@ -173,6 +173,36 @@ def test_a_signature_goes_back_to_its_maker_and_to_no_other(make_site):
     assert b"sig-1" not in other and b"sig-1" not in third
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_between_two_providers_of_one_dialect_a_signature_goes_to_its_maker_only(make_site, stream):
+    other = make_site([Answer(text="y")])
+    extra = (
+        f'[providers.b]\ndialect = "anthropic"\nbase_url = "{other.fake.url}/v1"\nauth = "none"\n'
+    )
+    answer = Answer(reasoning="hm", signature="sig-1", redacted="r-1", text="x")
+    site = make_site([answer, Answer(text="y")], extra)
+    site.send("/v1/messages", chat_body("a:m", max_tokens=9, stream=stream))
+    thought = {"type": "thinking", "thinking": "hm", "signature": "sig-1"}
+    content = [thought, {"type": "redacted_thinking", "data": "r-1"}, {"type": "text", "text": "x"}]
+    turns = [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}],
+        },
+        {"role": "assistant", "content": content},
+        {"role": "user", "content": "b"},
+    ]
+    for model in ("a:m", "b:m"):
+        reply = site.send("/v1/messages", chat_body(model, max_tokens=9, messages=turns))
+        assert reply.status == 200
+    assert site.fake.requests[1].body["messages"][1]["content"] == content
+    sent = other.fake.requests[0]
+    assert sent.body["messages"][1]["content"] == [{"type": "text", "text": "x"}]
+    assert b"sig-1" not in sent.raw and b"cG0xf" not in sent.raw
+    # All else is as it was, cache marks too.
+    assert sent.body["messages"][0] == turns[0]
+
+
 def test_a_hint_that_is_left_out_is_named(make_site):
     site = make_site([Answer(text="x")])
     reply = site.chat("a:m", prompt_cache_key="k")

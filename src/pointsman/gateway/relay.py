@@ -12,11 +12,12 @@ import msgspec
 from pointsman._http.transport import Request
 from pointsman._stream import Accumulator
 from pointsman.dialects.anthropic import ANTHROPIC
-from pointsman.dialects.base import Call, Dialect, StreamWriter, Target
+from pointsman.dialects.base import Call, Dialect, StreamWriter
 from pointsman.dialects.gemini import GEMINI
 from pointsman.door import Choice, Door
 from pointsman.errors import BadAnswer, PointsmanError, StreamCut
 from pointsman.gateway.exchange import Exchange, Headers
+from pointsman.gateway.makers import Makers
 from pointsman.gateway.meter import Meter, StreamMeter, usage_of
 from pointsman.gateway.wire import ask_usage, decode_body, replace_model
 from pointsman.images import has_remote_images, with_fetched_images
@@ -41,6 +42,8 @@ _FAULT = re.compile(rb'(?:^|\n)(?:event: ?error|data: ?\{\s*"error"\s*:)')
 _HIDDEN = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 # Sealed signatures (dialects._shared.seal) begin so in base64: they need to be opened first.
 _SEAL = b"cG0xf"
+# Dialects whose clients carry signatures, and how a client's own body is made fit for a provider.
+_OWNERS = {"anthropic": ANTHROPIC.own_body, "gemini": GEMINI.own_body}
 
 
 class Asked:
@@ -115,6 +118,7 @@ class Relay:
     def __init__(self, door: Door, meter: Meter) -> None:
         self._door = door
         self._meter = meter
+        self._makers = Makers()
         self._max_answer = door.config.server.max_answer_bytes
 
     async def answer(self, exchange: Exchange, asked: Asked, started_s: float) -> None:
@@ -163,11 +167,14 @@ class Relay:
     ) -> Request | Call:
         asked.hide_usage = False
         asked.passed = passes(asked, binding)
-        if _SEAL in asked.body and binding.dialect == dialect.name == asked.dialect.name:
-            body = _opened(asked, binding.target(candidate.model))
-            if body is not None:
+        if binding.dialect == asked.dialect.name:
+            sealed = self._makers.sealed(binding.name, asked.body)
+            if _SEAL in sealed and dialect.name in _OWNERS:
                 asked.passed = True
-                return binding.post(asked.path(candidate.model), body, asked.headers)
+                tree = _OWNERS[dialect.name](decode_body(sealed), binding.target(candidate.model))
+                if "model" in tree:
+                    tree["model"] = candidate.model
+                return binding.post(asked.path(candidate.model), _JSON.encode(tree), asked.headers)
         if not asked.passed:
             chat = self._door.recall.restore(asked.chat())
             chat = msgspec.structs.replace(chat, model=candidate.model)
@@ -187,6 +194,7 @@ class Relay:
         usage: Usage | None
         if asked.passed:
             body = await served.read(self._max_answer)
+            self._makers.note(served.binding.name, body)
             upstream_s = served.upstream_s + time.perf_counter() - waiting_s
             usage = usage_of(asked.dialect.name, body)
         else:
@@ -255,6 +263,7 @@ class Relay:
                 continue
             events, rest = (data, b"") if cut == len(data) else (data[:cut], data[cut:])
             meter.feed(events)
+            self._makers.note(served.binding.name, events)
             complete = complete or end.search(events) is not None
             if asked.hide_usage and _HIDDEN.search(events):
                 events = _without_usage(events)
@@ -309,19 +318,6 @@ def passes(asked: Asked, binding: Binding) -> bool:
     if binding.dialect != asked.dialect.name or _SEAL in asked.body:
         return False
     return not any(trigger in asked.body for trigger in binding.triggers)
-
-
-def _opened(asked: Asked, target: Target) -> bytes | None:
-    """The body with sealed signatures opened for their maker; None where it must be translated."""
-    if asked.dialect.name == "anthropic":
-        body = ANTHROPIC.own_body(decode_body(asked.body), target)
-    elif asked.dialect.name == "gemini":
-        body = GEMINI.own_body(decode_body(asked.body), target)
-    else:
-        return None
-    if "model" in body:
-        body["model"] = target.model
-    return _JSON.encode(body)
 
 
 def _boundary(data: bytes) -> int:
