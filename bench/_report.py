@@ -289,7 +289,10 @@ def frontier_svg(result: Found) -> str:
         "<title>Requests per second against p99 latency, at rising concurrency</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         *_grid(x, y),
-        *(_curve(name, result["contenders"][name]["title"], lines[name], x, y) for name in lines),
+        *(
+            _curve(name, result["contenders"][name]["title"], points, x, y, TOP + 10 + 24 * index)
+            for index, (name, points) in enumerate(lines.items())
+        ),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -317,8 +320,9 @@ def _grid(x: Axis, y: Axis) -> list[str]:
 
 
 def _curve(
-    name: str, title: str, points: Sequence[tuple[float, float, int]], x: Axis, y: Axis
+    name: str, title: str, points: Sequence[tuple[float, float, int]], x: Axis, y: Axis, row: int
 ) -> str:
+    """A gateway's line and its place in the legend, which is at the height `row`."""
     colour = COLOURS.get(name, "#444444")
     line = " ".join(f"{x(rate):.1f},{y(p99):.1f}" for rate, p99, _ in points)
     dots = "".join(
@@ -326,8 +330,8 @@ def _curve(
         f"<title>{escape(title)}, {level} at a time: {rate:,.0f}/s, p99 {p99:.2f} ms</title></circle>"
         for rate, p99, level in points
     )
-    rate, p99, _ = points[-1]
     return (
         f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}'
-        f'<text x="{x(rate) + 10:.1f}" y="{y(p99) + 4:.1f}" fill="{colour}">{escape(title)}</text>'
+        f'<path d="M{WIDTH - RIGHT + 16} {row}h22" stroke="{colour}" stroke-width="3"/>'
+        f'<text x="{WIDTH - RIGHT + 44}" y="{row + 4}">{escape(title)}</text>'
     )

@@ -50,6 +50,9 @@ def main() -> int:
         RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
         say(f"wrote {RESULT.relative_to(ROOT)}")
     print("\n".join(summary_lines(result)))
+    if options.write_docs and not result["complete"]:
+        say("overhead: the page is for all gateways; this result lacks some")
+        return 2
     if options.write_docs:
         for path in write_docs(result, ROOT / "docs"):
             say(f"wrote {path.relative_to(ROOT)}")
