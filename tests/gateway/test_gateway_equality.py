@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from conftest import chat_body
+from gateway_site import chat_body
 
 from pointsman._sse import Parser
 from pointsman._stream import accumulate

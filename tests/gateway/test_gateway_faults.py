@@ -8,7 +8,7 @@ import logging
 import time
 
 import pytest
-from conftest import KEY, chat_body
+from gateway_site import KEY, chat_body
 
 from pointsman.testing import Answer, Fault
 

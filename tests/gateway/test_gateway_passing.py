@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import KEY, chat_body
+from gateway_site import KEY, chat_body
 
 from pointsman.testing import Answer, Call
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import chat_body
+from gateway_site import chat_body
 
 from pointsman.config import parse_config
 from pointsman.errors import ConfigError
