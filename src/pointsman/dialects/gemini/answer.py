@@ -14,7 +14,7 @@ from typing import Any
 from pointsman.dialects._shared import arguments_object, arguments_text
 from pointsman.dialects.base import Target
 from pointsman.dialects.gemini.error import read_error_body
-from pointsman.dialects.gemini.parts import for_client
+from pointsman.dialects.gemini.parts import for_client, join
 from pointsman.errors import BadAnswer, ProviderError, RequestError
 from pointsman.types import (
     Choice,
@@ -248,7 +248,7 @@ def _read_candidate(item: object, number: int, target: Target) -> Choice:
     for each in raw if isinstance(raw, list) else ():
         part = read_part(each, target)
         if part is not None:
-            _join(parts, part)
+            join(parts, part)
     native = item.get("finishReason")
     native = native if isinstance(native, str) else None
     index = item.get("index")
@@ -260,17 +260,6 @@ def _read_candidate(item: object, number: int, target: Target) -> Choice:
         native_finish=native,
         logprobs=read_logprobs(item.get("logprobsResult")),
     )
-
-
-def _join(parts: list[Part], part: Part) -> None:
-    """Append a part; it goes on with the last one where a stream could not tell them apart."""
-    last = parts[-1] if parts else None
-    if isinstance(part, Text) and isinstance(last, Text) and last.signature is None:
-        parts[-1] = Text(last.text + part.text, part.signature)
-    elif isinstance(part, Reasoning) and isinstance(last, Reasoning) and last.signature is None:
-        parts[-1] = Reasoning(last.text + part.text, part.signature)
-    else:
-        parts.append(part)
 
 
 # Written for a client

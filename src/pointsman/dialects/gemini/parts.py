@@ -1,7 +1,7 @@
-"""Gemini's contents and parts, both ways.
+"""Gemini's contents and parts as clients send them, and the signatures on parts.
 
 Proto-JSON has two spellings of a field's name: clients may send `inlineData` or `inline_data`;
-camel case is written.
+camel case is written. It also takes a lone object where a list is meant.
 
 Source: the types of the official client, google-genai 2.34 (`types.py`: Content, Part, Blob,
 FunctionCall, FunctionResponse), and Google's "Thought signatures" page (read 2026-11).
@@ -9,7 +9,6 @@ FunctionCall, FunctionResponse), and Google's "Thought signatures" page (read 20
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Mapping
@@ -18,19 +17,17 @@ from typing import Any
 import msgspec
 
 from pointsman.dialects._shared import (
-    arguments_object,
     arguments_text,
     at,
-    carried,
     optional,
     required,
     seal,
     unseal,
+    want_boolean,
     want_list,
     want_object,
     want_string,
 )
-from pointsman.dialects.base import Target
 from pointsman.errors import RequestError, UnsupportedParameter
 from pointsman.types import (
     Audio,
@@ -39,7 +36,6 @@ from pointsman.types import (
     Message,
     Part,
     Reasoning,
-    Refusal,
     Signature,
     Text,
     ToolCall,
@@ -50,26 +46,22 @@ __all__ = [
     "DIALECT",
     "camel",
     "for_client",
+    "join",
+    "note",
     "plain_base64",
     "read_contents",
+    "read_instruction",
     "signature_in",
-    "write_contents",
-    "write_instruction",
 ]
 
 DIALECT = "gemini"
-_OWN_URIS = re.compile(
-    r"gs://|https://generativelanguage\.googleapis\.com/|https://(?:www\.)?youtube\.com/|https://youtu\.be/"
-)
-_SNAKE = re.compile(r"_([a-z0-9])")
-# Fields of a part that steer how media is looked at; they change the answer, so other dialects
-# must refuse them by name.
-_MEDIA_KEYS = frozenset(("videoMetadata", "mediaResolution", "mediaProcessing", "partMetadata"))
-_KNOWN = frozenset(
-    ("text", "thought", "thoughtSignature", "inlineData", "fileData", "functionCall",
-     "functionResponse")
-)  # fmt: skip
-FETCH_HINT = "Gemini takes bytes only: set server.fetch_images to have images fetched"
+_SNAKE = re.compile(r"(?<=[^_])_([a-z0-9])")
+# A part is one of these, with marks on it.
+_KINDS = ("text", "inlineData", "fileData", "functionCall", "functionResponse")
+_MARKS = frozenset(("thought", "thoughtSignature"))
+# Marks that steer how media is looked at: they change the answer, so writers refuse them by name.
+_MEDIA_MARKS = frozenset(("videoMetadata", "mediaResolution", "mediaProcessing", "partMetadata"))
+_ROLES = {"user": "user", "function": "user", "tool": "user", "model": "assistant"}
 
 
 def camel(value: object, path: str) -> dict[str, Any]:
@@ -82,6 +74,16 @@ def camel(value: object, path: str) -> dict[str, Any]:
     if any("_" in key for key in body):
         return {_SNAKE.sub(lambda m: m[1].upper(), key): each for key, each in body.items()}
     return body
+
+
+def note(body: Mapping[str, Any], known: frozenset[str], path: str, notes: dict[str, Any]) -> None:
+    """Put into `notes`, under its path, each field that is not known and says something."""
+    for key, value in body.items():
+        if key not in known and value not in (None, False, "", [], {}):
+            notes[at(path, key)] = value
+
+
+# Signatures
 
 
 def plain_base64(text: str, path: str) -> str:
@@ -100,22 +102,37 @@ def plain_base64(text: str, path: str) -> str:
 
 
 def signature_in(part: Mapping[str, Any], path: str) -> Signature | None:
-    """Give the signature that a client's part carries, opened if it was sealed."""
+    """Give the signature that a client's part carries, opened if it was sealed.
+
+    Raises:
+        RequestError: it is no base64 text.
+    """
     value = optional(part, "thoughtSignature", want_string, path)
     if not value:
         return None
     signature = unseal(value, DIALECT)
-    if signature.value == value:
+    if signature.value == value:  # It was not sealed.
         return Signature(plain_base64(value, at(path, "thoughtSignature")), DIALECT)
     return signature
 
 
-def for_client(signature: Signature, origin: str = DIALECT) -> str:
+def for_client(signature: Signature) -> str:
     """Give a signature for a Gemini client: as it is if Gemini made it, else sealed."""
-    return signature.value if signature.origin in (DIALECT, origin) else seal(signature)
+    return signature.value if signature.origin == DIALECT else seal(signature)
 
 
-# Read from a client
+# Contents, read from a client
+
+
+def join(parts: list[Part], part: Part) -> None:
+    """Append a part; it goes on with the last one where a stream could not tell them apart."""
+    last = parts[-1] if parts else None
+    if isinstance(part, Text) and isinstance(last, Text) and last.signature is None:
+        parts[-1] = Text(last.text + part.text, part.signature)
+    elif isinstance(part, Reasoning) and isinstance(last, Reasoning) and last.signature is None:
+        parts[-1] = Reasoning(last.text + part.text, part.signature)
+    else:
+        parts.append(part)
 
 
 class _Reading:
@@ -123,9 +140,26 @@ class _Reading:
 
     def __init__(self, notes: dict[str, Any]) -> None:
         self.notes = notes
-        self.open: dict[str, list[str]] = {}
-        self.names: dict[str, str] = {}
+        self.waiting: dict[str, list[str]] = {}
+        self.ids: set[str] = set()
         self.count = 0
+
+    def identity(self, given: str | None) -> str:
+        """The call's own id; else one made of its place, the same whenever the history returns."""
+        identity = given or f"call_gemini_{self.count}"
+        while not given and identity in self.ids:
+            self.count += 1
+            identity = f"call_gemini_{self.count}"
+        self.count += 1
+        self.ids.add(identity)
+        return identity
+
+
+def _items(value: object, path: str) -> list[tuple[object, str]]:
+    """A list's items with their paths, or a lone object with its own."""
+    if isinstance(value, dict):
+        return [(value, path)]
+    return [(item, at(path, index)) for index, item in enumerate(want_list(value, path))]
 
 
 def read_contents(
@@ -133,65 +167,108 @@ def read_contents(
 ) -> tuple[Message, ...]:
     """Read `contents`. What has no place in the middle form goes into `notes` under its path.
 
+    Contents of the model in a row are one turn, and their texts and thoughts go on where the last
+    ended: the official client keeps a streamed answer as one content per event.
+
     Raises:
-        RequestError: a wrong type, an unknown role or part.
+        RequestError: a wrong type, an unknown role or part, or nothing at all.
+        UnsupportedParameter: a part that only Gemini can read.
     """
     if isinstance(value, str):
         return (Message("user", (Text(value),)),)
-    items = want_list(value, path) if isinstance(value, list) else [value]
-    if not items:
-        raise RequestError(f"'{path}' must hold at least one content", param=path)
     reading = _Reading(notes)
     messages: list[Message] = []
-    for index, item in enumerate(items):
-        messages += _read_content(camel(item, at(path, index)), at(path, index), reading)
+    for item, where in _items(value, path):
+        for message in _read_content(camel(item, where), where, reading):
+            last = messages[-1] if messages else None
+            if last is None or last.role != "assistant" or message.role != "assistant":
+                messages.append(message)
+                continue
+            parts = list(last.parts)
+            for part in message.parts:
+                join(parts, part)
+            messages[-1] = Message("assistant", tuple(parts))
+    if not messages:
+        raise RequestError(f"'{path}' must hold at least one part", param=path)
     return tuple(messages)
 
 
+def read_instruction(value: object, notes: dict[str, Any]) -> tuple[Text, ...]:
+    """Read `systemInstruction`, a content of text whose role says nothing, or a string.
+
+    Raises:
+        RequestError: a wrong type, or a part that is not text.
+    """
+    path = "systemInstruction"
+    if isinstance(value, str):
+        return (Text(value),)
+    reading = _Reading(notes)
+    texts: list[Text] = []
+    where = at(path, "parts")
+    parts = camel(value, path).get("parts")
+    for item, spot in _items([] if parts is None else parts, where):
+        part = _read_part(camel(item, spot), spot, reading)
+        if part is not None and not isinstance(part, Text):
+            raise RequestError(f"'{spot}' must be text", param=spot)
+        if part is not None and part.text:
+            texts.append(part)
+    return tuple(texts)
+
+
 def _read_content(body: dict[str, Any], path: str, reading: _Reading) -> list[Message]:
-    role = optional(body, "role", want_string, path) or "user"
-    if role not in ("user", "model", "function", "tool"):
+    given = optional(body, "role", want_string, path) or "user"
+    if given not in _ROLES:
         raise RequestError(
-            f"'{path}.role' must be user or model, not '{role}'", param=f"{path}.role"
+            f"'{path}.role' must be user or model, not '{given}'", param=f"{path}.role"
         )
+    by_model = given == "model"
     parts: list[Part] = []
     results: list[ToolResult] = []
     where = at(path, "parts")
-    for index, item in enumerate(optional(body, "parts", want_list, path) or ()):
-        spot = at(where, index)
+    for item, spot in _items([] if body.get("parts") is None else body["parts"], where):
         part = _read_part(camel(item, spot), spot, reading)
         if isinstance(part, ToolResult):
             results.append(part)
+        elif isinstance(part, ToolCall | Reasoning) and not by_model:
+            raise RequestError(f"'{spot}': only a turn of the model holds this", param=spot)
+        elif by_model and isinstance(part, Text) and not part.text and part.signature is None:
+            continue  # The last event of a stream holds an empty text.
+        elif by_model and part is not None:
+            join(parts, part)
         elif part is not None:
             parts.append(part)
     messages = [Message("tool", tuple(results))] if results else []
-    if parts or not results:
-        messages.append(Message("assistant" if role == "model" else "user", tuple(parts)))
+    if parts:
+        messages.append(Message("assistant" if by_model else "user", tuple(parts)))
     return messages
 
 
 def _read_part(part: dict[str, Any], path: str, reading: _Reading) -> Part | None:
-    for key, value in part.items():
-        if key in _MEDIA_KEYS and value is not None:
-            reading.notes[at(path, key)] = value
-        elif key not in _KNOWN and value is not None:
-            raise UnsupportedParameter(at(path, key), "a translated request")
-    signature = signature_in(part, path)
-    if part.get("functionCall") is not None:
-        return _read_call(
-            camel(part["functionCall"], at(path, "functionCall")), path, signature, reading
+    kinds = [key for key in _KINDS if part.get(key) is not None]
+    if len(kinds) > 1:
+        raise RequestError(
+            f"'{path}' must be one of {' and '.join(kinds)}, not both", param=at(path, kinds[1])
         )
-    if part.get("functionResponse") is not None:
-        where = at(path, "functionResponse")
-        return _read_result(camel(part["functionResponse"], where), where, reading)
-    if part.get("inlineData") is not None:
-        where = at(path, "inlineData")
-        return _read_blob(camel(part["inlineData"], where), where)
-    if part.get("fileData") is not None:
-        where = at(path, "fileData")
-        return _read_file(camel(part["fileData"], where), where)
+    for key, value in part.items():
+        if value is None or key in _MARKS or key in _KINDS:
+            continue
+        if key not in _MEDIA_MARKS:
+            raise UnsupportedParameter(at(path, key), "a translated request")
+        reading.notes[at(path, key)] = value
+    signature = signature_in(part, path)
+    thought = optional(part, "thought", want_boolean, path)
+    kind = kinds[0] if kinds else "text"
+    where = at(path, kind)
+    if kind == "functionCall":
+        return _read_call(camel(part[kind], where), where, signature, reading)
+    if kind == "functionResponse":
+        return _read_result(camel(part[kind], where), where, reading)
+    if kind == "inlineData":
+        return _read_blob(camel(part[kind], where), where, reading)
+    if kind == "fileData":
+        return _read_file(camel(part[kind], where), where, reading)
     text = optional(part, "text", want_string, path)
-    if part.get("thought"):
+    if thought:
         return Reasoning(text or "", signature)
     if text is None and signature is None:
         return None
@@ -201,23 +278,19 @@ def _read_part(part: dict[str, Any], path: str, reading: _Reading) -> Part | Non
 def _read_call(
     call: dict[str, Any], path: str, signature: Signature | None, reading: _Reading
 ) -> ToolCall:
-    where = at(path, "functionCall")
-    name = required(call, "name", want_string, where)
-    args = optional(call, "args", want_object, where)
-    identity = optional(call, "id", want_string, where)
-    if not identity:
-        # The place in the history makes an id that stays the same from turn to turn.
-        identity = f"call_gemini_{reading.count}"
-    reading.count += 1
-    reading.open.setdefault(name, []).append(identity)
-    reading.names[identity] = name
+    note(call, frozenset(("id", "name", "args")), path, reading.notes)
+    name = required(call, "name", want_string, path)
+    args = optional(call, "args", want_object, path)
+    identity = reading.identity(optional(call, "id", want_string, path))
+    reading.waiting.setdefault(name, []).append(identity)
     return ToolCall(identity, name, arguments_text(args), signature)
 
 
 def _read_result(response: dict[str, Any], path: str, reading: _Reading) -> ToolResult:
+    note(response, frozenset(("id", "name", "response", "parts")), path, reading.notes)
     name = required(response, "name", want_string, path)
     identity = optional(response, "id", want_string, path)
-    waiting = reading.open.get(name, [])
+    waiting = reading.waiting.get(name, [])
     if identity and identity in waiting:
         waiting.remove(identity)
     elif not identity:
@@ -226,16 +299,18 @@ def _read_result(response: dict[str, Any], path: str, reading: _Reading) -> Tool
         identity = waiting.pop(0)
     value = optional(response, "response", want_object, path) or {}
     content: list[Text | Image | File] = [Text(msgspec.json.encode(value).decode())]
-    for index, item in enumerate(optional(response, "parts", want_list, path) or ()):
-        spot = at(at(path, "parts"), index)
-        inner = _read_part(camel(item, spot), spot, reading)
-        if isinstance(inner, Image | File | Text):
-            content.append(inner)
-    is_error = set(value) == {"error"}
-    return ToolResult(identity, tuple(content), name, is_error)
+    parts = response.get("parts")
+    for item, spot in _items([] if parts is None else parts, at(path, "parts")):
+        part = _read_part(camel(item, spot), spot, reading)
+        if part is not None and not isinstance(part, Image | File | Text):
+            raise RequestError(f"'{spot}' cannot stand in a function's response", param=spot)
+        if part is not None:
+            content.append(part)
+    return ToolResult(identity, tuple(content), name, is_error=set(value) == {"error"})
 
 
-def _read_blob(blob: dict[str, Any], path: str) -> Part:
+def _read_blob(blob: dict[str, Any], path: str, reading: _Reading) -> Part:
+    note(blob, frozenset(("data", "mimeType", "displayName")), path, reading.notes)
     data = plain_base64(required(blob, "data", want_string, path), at(path, "data"))
     media_type = required(blob, "mimeType", want_string, path)
     name = optional(blob, "displayName", want_string, path)
@@ -246,166 +321,11 @@ def _read_blob(blob: dict[str, Any], path: str) -> Part:
     return File(name=name, media_type=media_type, data=data)
 
 
-def _read_file(file: dict[str, Any], path: str) -> Part:
+def _read_file(file: dict[str, Any], path: str, reading: _Reading) -> Part:
+    note(file, frozenset(("fileUri", "mimeType", "displayName")), path, reading.notes)
     uri = required(file, "fileUri", want_string, path)
     media_type = optional(file, "mimeType", want_string, path)
+    name = optional(file, "displayName", want_string, path)
     if media_type is not None and media_type.startswith("image/"):
         return Image(media_type=media_type, url=uri)
-    return File(
-        media_type=media_type, url=uri, name=optional(file, "displayName", want_string, path)
-    )
-
-
-# Written for an upstream
-
-
-def write_instruction(messages: tuple[Message, ...], target: Target) -> dict[str, Any] | None:
-    """Give `systemInstruction` of all system messages in order; None if there are none.
-
-    Raises:
-        UnsupportedParameter: a system message that is not text.
-    """
-    parts: list[dict[str, Any]] = []
-    for index, message in enumerate(messages):
-        if message.role != "system":
-            continue
-        for part in message.parts:
-            if not isinstance(part, Text):
-                raise UnsupportedParameter(
-                    at("messages", index), target.provider, "a system message is text"
-                )
-            if part.text:
-                parts.append({"text": part.text})
-    return {"parts": parts} if parts else None
-
-
-def write_contents(
-    messages: tuple[Message, ...], target: Target, ignored: list[str]
-) -> list[dict[str, Any]]:
-    """Write `contents`: turns of the same role joined, results in the user's turn.
-
-    Raises:
-        UnsupportedParameter: a part that Gemini cannot say.
-        RequestError: a result whose call is not in the history and has no name.
-    """
-    names = {p.id: p.name for m in messages for p in m.parts if isinstance(p, ToolCall)}
-    contents: list[dict[str, Any]] = []
-    for index, message in enumerate(messages):
-        if message.role == "system":
-            continue
-        role = "model" if message.role == "assistant" else "user"
-        path = at("messages", index)
-        parts: list[dict[str, Any]] = []
-        for number, part in enumerate(message.parts):
-            parts += _write_part(part, at(at(path, "content"), number), target, names, ignored)
-        if not parts:
-            continue
-        if contents and contents[-1]["role"] == role:
-            contents[-1]["parts"] += parts
-        else:
-            contents.append({"role": role, "parts": parts})
-    return contents
-
-
-def _signed(body: dict[str, Any], signature: Signature | None, target: Target) -> dict[str, Any]:
-    value = carried(signature, target, DIALECT)
-    return body if value is None else {**body, "thoughtSignature": value}
-
-
-def _write_part(
-    part: Part, path: str, target: Target, names: Mapping[str, str], ignored: list[str]
-) -> list[dict[str, Any]]:
-    match part:
-        case Text():
-            signed = _signed({"text": part.text}, part.signature, target)
-            return [signed] if part.text or "thoughtSignature" in signed else []
-        case Refusal():
-            return [{"text": part.text}]
-        case Reasoning():
-            signed = _signed({"text": part.text, "thought": True}, part.signature, target)
-            if "thoughtSignature" in signed:
-                return [signed]
-            if "reasoning" not in ignored:
-                ignored.append("reasoning")
-            return []
-        case ToolCall():
-            call = {
-                "id": part.id,
-                "name": part.name,
-                "args": arguments_object(part.arguments, path),
-            }
-            return [_signed({"functionCall": call}, part.signature, target)]
-        case ToolResult():
-            return _write_result(part, path, target, names)
-        case Image():
-            return [_write_image(part, path, target)]
-        case Audio():
-            return [{"inlineData": {"mimeType": f"audio/{part.format}", "data": part.data}}]
-        case File():
-            # Inline data has no name here (only Vertex AI takes one).
-            if part.name is not None and part.url is None and "filename" not in ignored:
-                ignored.append("filename")
-            return [_write_file(part, path, target)]
-
-
-def _write_result(
-    result: ToolResult, path: str, target: Target, names: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    name = names.get(result.call_id) or result.name
-    if name is None:
-        raise RequestError(
-            f"'{path}' answers the call '{result.call_id}', which is not in the messages before it;"
-            " Gemini needs its function's name",
-            param=path,
-        )
-    text = "\n".join(part.text for part in result.content if isinstance(part, Text))
-    body: dict[str, Any] = {
-        "id": result.call_id,
-        "name": name,
-        "response": _response(text, result.is_error),
-    }
-    media = [part for part in result.content if not isinstance(part, Text)]
-    if media:
-        body["parts"] = [
-            _write_image(part, path, target)
-            if isinstance(part, Image)
-            else _write_file(part, path, target)
-            for part in media
-        ]
-    return [{"functionResponse": body}]
-
-
-def _response(text: str, is_error: bool) -> dict[str, Any]:
-    """Gemini wants an object: one goes as it is, other text under the key that Google names."""
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        value = None
-    if is_error:
-        known = isinstance(value, dict) and set(value) == {"error"}
-        return value if known else {"error": text}
-    return value if isinstance(value, dict) else {"result": text}
-
-
-def _write_image(image: Image, path: str, target: Target) -> dict[str, Any]:
-    if image.data is not None:
-        return {"inlineData": {"mimeType": image.media_type or "image/png", "data": image.data}}
-    if image.url is not None and _OWN_URIS.match(image.url):
-        uri = {"fileUri": image.url}
-        return {"fileData": {**uri, **({"mimeType": image.media_type} if image.media_type else {})}}
-    raise UnsupportedParameter(f"{path}.url", target.provider, FETCH_HINT)
-
-
-def _write_file(file: File, path: str, target: Target) -> dict[str, Any]:
-    named = {"displayName": file.name} if file.name else {}
-    if file.data is not None:
-        media_type = file.media_type or "application/pdf"
-        return {"inlineData": {"mimeType": media_type, "data": file.data}}
-    if file.text is not None:
-        data = base64.b64encode(file.text.encode()).decode("ascii")
-        return {"inlineData": {"mimeType": file.media_type or "text/plain", "data": data}}
-    if file.url is not None and _OWN_URIS.match(file.url):
-        kind = {"mimeType": file.media_type} if file.media_type else {}
-        return {"fileData": {"fileUri": file.url, **kind, **named}}
-    field = "url" if file.url is not None else "file_id"
-    raise UnsupportedParameter(f"{path}.{field}", target.provider, "send the file's data")
+    return File(media_type=media_type, url=uri, name=name)

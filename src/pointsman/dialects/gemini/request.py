@@ -22,13 +22,7 @@ from pointsman.dialects._shared import (
     want_string,
 )
 from pointsman.dialects.base import Call, Target
-from pointsman.dialects.gemini.parts import (
-    DIALECT,
-    camel,
-    read_contents,
-    write_contents,
-    write_instruction,
-)
+from pointsman.dialects.gemini.parts import DIALECT, camel, read_contents, read_instruction
 from pointsman.dialects.gemini.tools import (
     json_schema,
     read_tool_choice,
@@ -36,6 +30,7 @@ from pointsman.dialects.gemini.tools import (
     write_tool_choice,
     write_tools,
 )
+from pointsman.dialects.gemini.turns import write_contents, write_instruction
 from pointsman.errors import RequestError, UnsupportedParameter
 from pointsman.types import Chat, Message, ResponseFormat, Thinking
 
@@ -81,7 +76,10 @@ def read_chat(body: Mapping[str, Any]) -> Chat:
     path = "generationConfig"
     if top.get("contents") is None:
         raise RequestError("'contents' is required", param="contents")
-    messages = _read_system(top.get("systemInstruction")) + read_contents(top["contents"], extra)
+    messages = read_contents(top["contents"], extra)
+    if top.get("systemInstruction") is not None:
+        texts = read_instruction(top["systemInstruction"], extra)
+        messages = (*((Message("system", texts),) if texts else ()), *messages)
     return Chat(
         model=required(top, "model", want_string),
         messages=messages,
@@ -106,15 +104,6 @@ def read_chat(body: Mapping[str, Any]) -> Chat:
         top_logprobs=optional(config, "logprobs", want_integer, path),
         extra=extra,
     )
-
-
-def _read_system(value: object) -> tuple[Message, ...]:
-    if value is None:
-        return ()
-    unread: dict[str, Any] = {}
-    path = "systemInstruction"
-    parts = tuple(p for m in read_contents(value, unread, path) for p in m.parts)
-    return (Message("system", parts),) if parts else ()
 
 
 def _read_stop(config: Mapping[str, Any]) -> tuple[str, ...]:
