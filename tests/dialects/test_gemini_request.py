@@ -217,8 +217,21 @@ def test_tools_and_the_choice_among_them():
         "allowedFunctionNames": ["f"],
     }
     for mode, word in (("auto", "AUTO"), ("none", "NONE"), ("required", "ANY")):
-        config = write(tool_choice=ToolChoice(mode)).body["toolConfig"]["functionCallingConfig"]
-        assert config == {"mode": word}
+        body = write(tools=tools, tool_choice=ToolChoice(mode)).body
+        assert body["toolConfig"] == {"functionCallingConfig": {"mode": word}}
+
+
+def test_a_choice_needs_functions_to_choose_from():
+    hosted = (HostedTool("gemini", {"googleSearch": {}}),)
+    for mode in ("auto", "none"):
+        assert "toolConfig" not in write(tools=hosted, tool_choice=ToolChoice(mode)).body
+    with pytest.raises(RequestError) as caught:
+        write(tools=hosted, tool_choice=ToolChoice("required"))
+    assert caught.value.param == "tool_choice"
+
+
+def test_a_strict_tool_is_named_among_what_is_left_out():
+    assert write(tools=(Tool("f", strict=True),)).ignored == ("tools.strict",)
 
 
 @pytest.mark.parametrize(
@@ -228,11 +241,37 @@ def test_tools_and_the_choice_among_them():
         (Thinking(effort="none"), {"thinkingBudget": 0}),
         (Thinking(enabled=True), {"thinkingBudget": -1}),
         (Thinking(budget_tokens=99, show=True), {"thinkingBudget": 99, "includeThoughts": True}),
-        (Thinking(effort="xhigh"), {"thinkingLevel": "high"}),
+        (Thinking(effort="xhigh"), {"thinkingLevel": "HIGH"}),
+        (Thinking(effort="high", budget_tokens=9), {"thinkingBudget": 9}),
     ],
 )
 def test_thinking(thinking, config):
     assert write(thinking=thinking).body["generationConfig"]["thinkingConfig"] == config
+
+
+def test_an_unknown_effort_is_refused_and_one_beside_a_budget_is_named():
+    with pytest.raises(RequestError, match="unknown to Gemini"):
+        write(thinking=Thinking(effort="heroic"))
+    assert write(thinking=Thinking(effort="low", budget_tokens=9)).ignored == ("thinking.effort",)
+
+
+def test_an_anthropic_client_that_turns_thinking_on_is_shown_it():
+    for dialect, shown in (("anthropic", True), ("openai", None)):
+        config = write(thinking=Thinking(enabled=True), dialect=dialect).body["generationConfig"]
+        assert config["thinkingConfig"].get("includeThoughts") is shown
+
+
+@pytest.mark.parametrize(
+    ("config", "thinking"),
+    [
+        ({"thinkingBudget": 0}, Thinking(enabled=False, budget_tokens=0)),
+        ({"thinkingBudget": -1}, Thinking(budget_tokens=-1)),
+        ({"thinking_level": "LOW", "include_thoughts": True}, Thinking(effort="low", show=True)),
+        ({"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}, Thinking()),
+    ],
+)
+def test_thinking_is_read(config, thinking):
+    assert read(generationConfig={"thinkingConfig": config}).thinking == thinking
 
 
 def test_structured_output():
@@ -341,7 +380,7 @@ def test_openapi_schemas_become_json_schema():
     assert tool.parameters == {
         "type": "object",
         "properties": {
-            "type": {"type": ["string", "null"], "enum": ["OBJECT"]},
+            "type": {"type": ["string", "null"], "enum": ["OBJECT", None]},
             "n": {"type": "array", "minItems": 2, "items": {"type": "integer"}},
         },
         "required": ["type"],

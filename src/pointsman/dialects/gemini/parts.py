@@ -46,6 +46,7 @@ __all__ = [
     "DIALECT",
     "camel",
     "for_client",
+    "items_of",
     "join",
     "note",
     "plain_base64",
@@ -79,7 +80,7 @@ def camel(value: object, path: str) -> dict[str, Any]:
 def note(body: Mapping[str, Any], known: frozenset[str], path: str, notes: dict[str, Any]) -> None:
     """Put into `notes`, under its path, each field that is not known and says something."""
     for key, value in body.items():
-        if key not in known and value not in (None, False, "", [], {}):
+        if key not in known and value not in (None, "", [], {}):
             notes[at(path, key)] = value
 
 
@@ -155,8 +156,12 @@ class _Reading:
         return identity
 
 
-def _items(value: object, path: str) -> list[tuple[object, str]]:
-    """A list's items with their paths, or a lone object with its own."""
+def items_of(value: object, path: str) -> list[tuple[object, str]]:
+    """Give a list's items with their paths, or a lone object with its own.
+
+    Raises:
+        RequestError: it is neither.
+    """
     if isinstance(value, dict):
         return [(value, path)]
     return [(item, at(path, index)) for index, item in enumerate(want_list(value, path))]
@@ -178,7 +183,7 @@ def read_contents(
         return (Message("user", (Text(value),)),)
     reading = _Reading(notes)
     messages: list[Message] = []
-    for item, where in _items(value, path):
+    for item, where in items_of(value, path):
         for message in _read_content(camel(item, where), where, reading):
             last = messages[-1] if messages else None
             if last is None or last.role != "assistant" or message.role != "assistant":
@@ -206,7 +211,7 @@ def read_instruction(value: object, notes: dict[str, Any]) -> tuple[Text, ...]:
     texts: list[Text] = []
     where = at(path, "parts")
     parts = camel(value, path).get("parts")
-    for item, spot in _items([] if parts is None else parts, where):
+    for item, spot in items_of([] if parts is None else parts, where):
         part = _read_part(camel(item, spot), spot, reading)
         if part is not None and not isinstance(part, Text):
             raise RequestError(f"'{spot}' must be text", param=spot)
@@ -225,7 +230,7 @@ def _read_content(body: dict[str, Any], path: str, reading: _Reading) -> list[Me
     parts: list[Part] = []
     results: list[ToolResult] = []
     where = at(path, "parts")
-    for item, spot in _items([] if body.get("parts") is None else body["parts"], where):
+    for item, spot in items_of([] if body.get("parts") is None else body["parts"], where):
         part = _read_part(camel(item, spot), spot, reading)
         if isinstance(part, ToolResult):
             results.append(part)
@@ -300,7 +305,7 @@ def _read_result(response: dict[str, Any], path: str, reading: _Reading) -> Tool
     value = optional(response, "response", want_object, path) or {}
     content: list[Text | Image | File] = [Text(msgspec.json.encode(value).decode())]
     parts = response.get("parts")
-    for item, spot in _items([] if parts is None else parts, at(path, "parts")):
+    for item, spot in items_of([] if parts is None else parts, at(path, "parts")):
         part = _read_part(camel(item, spot), spot, reading)
         if part is not None and not isinstance(part, Image | File | Text):
             raise RequestError(f"'{spot}' cannot stand in a function's response", param=spot)

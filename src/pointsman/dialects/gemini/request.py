@@ -22,7 +22,7 @@ from pointsman.dialects._shared import (
     want_string,
 )
 from pointsman.dialects.base import Call, Target
-from pointsman.dialects.gemini.parts import DIALECT, camel, read_contents, read_instruction
+from pointsman.dialects.gemini.parts import DIALECT, camel, note, read_contents, read_instruction
 from pointsman.dialects.gemini.tools import (
     json_schema,
     read_tool_choice,
@@ -34,7 +34,7 @@ from pointsman.dialects.gemini.turns import write_contents, write_instruction
 from pointsman.errors import RequestError, UnsupportedParameter
 from pointsman.types import Chat, Message, ResponseFormat, Thinking
 
-__all__ = ["model_path", "read_chat", "write_chat", "write_count"]
+__all__ = ["model_name", "model_path", "read_chat", "write_chat", "write_count"]
 
 _TOP = frozenset(
     ("model", "stream", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig")
@@ -47,12 +47,12 @@ _CONFIG = frozenset(
 # Parameters of other dialects that steer caches, billing or traces: no answer changes without them.
 _HINTS = frozenset(
     ("cache_control", "citations", "eager_input_streaming", "metadata", "prompt_cache_key",
-     "prompt_cache_retention", "prompt_cache_options", "prompt_cache_breakpoint",
+     "prompt_cache_retention", "prompt_cache_options", "prompt_cache_breakpoint", "prediction",
      "safety_identifier", "service_tier", "store", "stream_options.include_obfuscation")
 )  # fmt: skip
-# Reasoning words that Gemini lacks, and the nearest one it has.
-_LEVELS = {"none": None, "minimal": "minimal", "low": "low", "medium": "medium", "high": "high",
-           "xhigh": "high", "max": "high"}  # fmt: skip
+# The callers' words for an effort, and the nearest that Gemini has.
+_LEVELS = {"none": "", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH",
+           "xhigh": "HIGH", "max": "HIGH"}  # fmt: skip
 
 
 # Read from a client
@@ -68,12 +68,13 @@ def read_chat(body: Mapping[str, Any]) -> Chat:
         RequestError: a wrong type or value; `param` is its path.
     """
     top = camel(dict(body), "")
-    extra = {key: value for key, value in top.items() if key not in _TOP and value is not None}
-    config = camel(top.get("generationConfig") or {}, "generationConfig")
-    for key, value in config.items():
-        if key not in _CONFIG and value is not None:
-            extra[at("generationConfig", key)] = value
+    extra: dict[str, Any] = {}
+    note(top, _TOP, "", extra)
     path = "generationConfig"
+    config = {} if top.get(path) is None else camel(top[path], path)
+    note(config, _CONFIG, path, extra)
+    if extra.get(f"{path}.responseModalities") in (["TEXT"], ["text"]):
+        del extra[f"{path}.responseModalities"]  # It is what every chat model gives.
     if top.get("contents") is None:
         raise RequestError("'contents' is required", param="contents")
     messages = read_contents(top["contents"], extra)
@@ -85,7 +86,7 @@ def read_chat(body: Mapping[str, Any]) -> Chat:
         messages=messages,
         dialect=DIALECT,
         stream=optional(top, "stream", want_boolean) or False,
-        tools=read_tools(top["tools"]) if top.get("tools") is not None else (),
+        tools=read_tools(top["tools"], extra) if top.get("tools") is not None else (),
         tool_choice=read_tool_choice(top["toolConfig"], extra)
         if top.get("toolConfig") is not None
         else None,
@@ -115,19 +116,19 @@ def _read_stop(config: Mapping[str, Any]) -> tuple[str, ...]:
 def _read_format(config: Mapping[str, Any]) -> ResponseFormat | None:
     path = "generationConfig"
     kind = optional(config, "responseMimeType", want_string, path)
+    if kind not in (None, "", "text/plain", "application/json"):
+        raise UnsupportedParameter(
+            "generationConfig.responseMimeType",
+            "a translated request",
+            "it must be text/plain or application/json",
+        )
     schema = optional(config, "responseJsonSchema", want_object, path)
     if schema is None:
-        schema = json_schema(optional(config, "responseSchema", want_object, path))
+        schema = optional(config, "responseSchema", want_object, path)
+        schema = None if schema is None else json_schema(schema, at(path, "responseSchema"))
     if schema is not None:
         return ResponseFormat("json_schema", schema=schema)
-    if kind == "application/json":
-        return ResponseFormat("json_object")
-    if kind in (None, "text/plain"):
-        return None
-    raise RequestError(
-        "'generationConfig.responseMimeType' must be text/plain or application/json",
-        param="generationConfig.responseMimeType",
-    )
+    return ResponseFormat("json_object") if kind == "application/json" else None
 
 
 def _read_thinking(config: Mapping[str, Any], extra: dict[str, Any]) -> Thinking | None:
@@ -135,9 +136,7 @@ def _read_thinking(config: Mapping[str, Any], extra: dict[str, Any]) -> Thinking
         return None
     path = "generationConfig.thinkingConfig"
     thinking = camel(config["thinkingConfig"], path)
-    for key, value in thinking.items():
-        if key not in ("thinkingBudget", "thinkingLevel", "includeThoughts") and value is not None:
-            extra[at(path, key)] = value
+    note(thinking, frozenset(("thinkingBudget", "thinkingLevel", "includeThoughts")), path, extra)
     budget = optional(thinking, "thinkingBudget", want_integer, path)
     level = optional(thinking, "thinkingLevel", want_string, path)
     return Thinking(
@@ -151,45 +150,54 @@ def _read_thinking(config: Mapping[str, Any], extra: dict[str, Any]) -> Thinking
 # Written for an upstream
 
 
+def model_name(model: str) -> str:
+    """Give a model's full name, which may come with its collection (`models/x`, `tunedModels/x`)."""
+    return model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
+
+
 def model_path(model: str) -> str:
-    """Give a model's path; a name may come with its collection (`models/x`, `tunedModels/x`)."""
-    collection, slash, name = model.partition("/")
-    if slash and collection in ("models", "tunedModels"):
-        return f"/{collection}/{quote(name, safe='')}"
-    return f"/models/{quote(model, safe='')}"
+    """Give a model's path; nothing in the name can leave its place in it."""
+    collection, _, name = model_name(model).partition("/")
+    return f"/{collection}/{quote(name, safe='')}"
 
 
 def write_chat(chat: Chat, target: Target) -> Call:
-    """Write a request.
+    """Write a request. `extra` of this dialect and of the Python client goes back in by name.
 
     Raises:
         UnsupportedParameter: Gemini cannot say a part or a parameter of the chat.
-        RequestError: a tool's result whose function is not known.
+        RequestError: a tool's result whose function is not known, or nothing to send.
     """
     ignored: list[str] = []
     body = _prompt(chat, target, ignored)
     config = _write_config(chat, target, ignored)
     for name, value in chat.extra.items():
-        if chat.dialect != DIALECT:
-            if name not in _HINTS:
-                raise UnsupportedParameter(name, target.provider)
+        if chat.dialect in (DIALECT, "pointsman"):
+            _put_back(name, value, body, config, target)
+        elif name in _HINTS:
             ignored.append(name)
-            continue
-        _put_back(name, value, body, config, target)
+        else:
+            raise UnsupportedParameter(name, target.provider)
     if config:
         body["generationConfig"] = config
     verb = ":streamGenerateContent?alt=sse" if chat.stream else ":generateContent"
-    return Call(model_path(target.model) + verb, body, ignored=tuple(ignored))
+    return Call(model_path(target.model) + verb, body, ignored=tuple(dict.fromkeys(ignored)))
 
 
 def write_count(chat: Chat, target: Target) -> Call:
-    """Write a request for a count of the prompt's tokens.
+    """Write a request for a count of the prompt's tokens; what only shapes the answer is left out.
 
     Raises:
         UnsupportedParameter: Gemini cannot say a part of the prompt.
+        RequestError: a tool's result whose function is not known, or nothing to count.
     """
-    inner = {"model": f"models/{target.model}", **_prompt(chat, target, [])}
-    return Call(f"{model_path(target.model)}:countTokens", {"generateContentRequest": inner})
+    ignored: list[str] = []
+    inner = {"model": model_name(target.model), **_prompt(chat, target, ignored)}
+    return Call(
+        f"{model_path(target.model)}:countTokens",
+        {"generateContentRequest": inner},
+        ignored=tuple(dict.fromkeys(ignored)),
+    )
 
 
 def _prompt(chat: Chat, target: Target, ignored: list[str]) -> dict[str, Any]:
@@ -198,9 +206,10 @@ def _prompt(chat: Chat, target: Target, ignored: list[str]) -> dict[str, Any]:
     if instruction is not None:
         body["systemInstruction"] = instruction
     if chat.tools:
-        body["tools"] = write_tools(chat.tools, target)
-    if chat.tool_choice is not None:
-        body["toolConfig"] = write_tool_choice(chat.tool_choice)
+        body["tools"] = write_tools(chat.tools, target, ignored)
+    choice = write_tool_choice(chat)
+    if choice is not None:
+        body["toolConfig"] = choice
     return body
 
 
@@ -208,26 +217,22 @@ def _put_back(
     name: str, value: Any, body: dict[str, Any], config: dict[str, Any], target: Target
 ) -> None:
     """Put a parameter of Gemini's own back where it was read."""
-    head, _, rest = name.partition(".")
-    if "[" in head:
+    if "[" in name:
         raise UnsupportedParameter(name, target.provider, "it cannot be kept in a translation")
-    if not rest:
-        body[name] = value
-    elif head == "generationConfig":
-        first, _, last = rest.partition(".")
-        if last:
-            config.setdefault(first, {})[last] = value
-        else:
-            config[rest] = value
+    head, *keys = name.split(".")
+    if head == "generationConfig":
+        place = config
     elif head == "toolConfig":
-        first, _, last = rest.partition(".")
         place = body.setdefault("toolConfig", {})
-        if last:
-            place.setdefault(first, {})[last] = value
-        else:
-            place[first] = value
     else:
-        raise UnsupportedParameter(name, target.provider)
+        body[name] = value
+        return
+    if not keys:
+        place.update(camel(value, name))
+        return
+    for key in keys[:-1]:
+        place = want_object(place.setdefault(key, {}), name)
+    place[keys[-1]] = value
 
 
 def _write_config(chat: Chat, target: Target, ignored: list[str]) -> dict[str, Any]:
@@ -238,49 +243,60 @@ def _write_config(chat: Chat, target: Target, ignored: list[str]) -> dict[str, A
         raise UnsupportedParameter("parallel_tool_calls", target.provider)
     if chat.user is not None:
         ignored.append("user")
-    config: dict[str, Any] = {}
-    fields: tuple[tuple[str, Any], ...] = (
-        ("maxOutputTokens", chat.max_tokens),
-        ("temperature", chat.temperature),
-        ("topP", chat.top_p),
-        ("topK", chat.top_k),
-        ("frequencyPenalty", chat.frequency_penalty),
-        ("presencePenalty", chat.presence_penalty),
-        ("seed", chat.seed),
-        ("stopSequences", list(chat.stop) or None),
-        ("candidateCount", chat.n),
-        ("responseLogprobs", chat.logprobs),
-        ("logprobs", chat.top_logprobs),
-    )
-    for name, value in fields:
-        if value is not None:
-            config[name] = value
+    fields: dict[str, Any] = {
+        "maxOutputTokens": chat.max_tokens,
+        "temperature": chat.temperature,
+        "topP": chat.top_p,
+        "topK": chat.top_k,
+        # Models that know no penalties refuse even those that say nothing.
+        "frequencyPenalty": chat.frequency_penalty or None,
+        "presencePenalty": chat.presence_penalty or None,
+        "seed": chat.seed,
+        "stopSequences": list(chat.stop) or None,
+        "candidateCount": chat.n,
+        "responseLogprobs": chat.logprobs,
+        "logprobs": chat.top_logprobs,
+    }
+    config = {name: value for name, value in fields.items() if value is not None}
     form = chat.response_format
     if form is not None and form.kind != "text":
         config["responseMimeType"] = "application/json"
         if form.schema is not None:
-            config["responseJsonSchema"] = form.schema
-    if chat.thinking is not None and (thinking := _write_thinking(chat.thinking)):
+            schema = form.schema
+            if form.description is not None and "description" not in schema:
+                schema = {**schema, "description": form.description}
+            config["responseJsonSchema"] = schema
+    thinking = _write_thinking(chat, ignored)
+    if thinking:
         config["thinkingConfig"] = thinking
     return config
 
 
-def _write_thinking(thinking: Thinking) -> dict[str, Any]:
+def _write_thinking(chat: Chat, ignored: list[str]) -> dict[str, Any]:
+    """A budget goes before an effort: Gemini refuses the two together."""
+    thinking = chat.thinking
+    if thinking is None:
+        return {}
     config: dict[str, Any] = {}
-    if thinking.enabled is False or thinking.effort == "none":
+    effort = thinking.effort
+    if effort is not None and effort not in _LEVELS:
+        raise RequestError(
+            f"the effort '{effort}' is unknown to Gemini: it takes {', '.join(_LEVELS)}",
+            param="effort",
+        )
+    if thinking.enabled is False or effort == "none":
         config["thinkingBudget"] = 0
     elif thinking.budget_tokens is not None:
         config["thinkingBudget"] = thinking.budget_tokens
-    elif thinking.effort is not None:
-        level = _LEVELS.get(thinking.effort)
-        if level is None:
-            raise RequestError(
-                f"the effort '{thinking.effort}' is none of {', '.join(_LEVELS)}",
-                param="reasoning_effort",
-            )
-        config["thinkingLevel"] = level
+        if effort is not None:
+            ignored.append("thinking.effort")
+    elif effort is not None:
+        config["thinkingLevel"] = _LEVELS[effort]
     elif thinking.enabled:
         config["thinkingBudget"] = -1
-    if thinking.show is not None:
-        config["includeThoughts"] = thinking.show
+    show = thinking.show
+    if show is None and thinking.enabled and chat.dialect == "anthropic":
+        show = True  # Its clients that turn thinking on are shown it unless they decline.
+    if show is not None:
+        config["includeThoughts"] = show
     return config
