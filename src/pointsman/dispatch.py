@@ -11,6 +11,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import msgspec
 
 from pointsman._http.transport import Request, Response, Transport, TransportError
 from pointsman.config import Config
@@ -35,6 +38,8 @@ MAX_ERROR_BYTES = 256 * 1024
 MAX_PLAIN_BYTES = 64 * 1024 * 1024
 # Refusals that say nothing about the request: another provider may well answer it.
 _NEXT_STATUSES = frozenset((401, 402, 403, 404))
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 Prepare = Callable[[Candidate, Binding, Dialect], Request | Call]
 
@@ -99,6 +104,24 @@ class Dispatcher:
                 served.upstream_s = time.perf_counter() - started
                 return served
         raise _merged(failures)
+
+    async def fetch_json(
+        self, binding: Binding, request: Request, model: str = ""
+    ) -> dict[str, Any]:
+        """Give the body of one plain request, which must be a JSON object.
+
+        Raises:
+            BadAnswer: it is not; else as `fetch`.
+        """
+        body = await self.fetch(binding, request, model)
+        try:
+            return _OBJECT.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise BadAnswer(
+                f"{binding.name} answered what is no JSON object: {error}",
+                provider=binding.name,
+                model=model,
+            ) from error
 
     async def fetch(self, binding: Binding, request: Request, model: str = "") -> bytes:
         """Give the body of one plain request (model lists, token counts), at most 64 MiB.

@@ -206,7 +206,7 @@ def arguments_object(text: str, path: str) -> dict[str, Any]:
         return {}
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise RequestError(f"'{path}' is not valid JSON", param=path) from None
     if not isinstance(value, dict):
         raise RequestError(f"'{path}' must be the JSON text of an object", param=path)

@@ -67,7 +67,7 @@ def read_error(
     """Classify an upstream's error by its status; `body` may be anything at all."""
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         decoded = None
     if isinstance(decoded, dict):
         message, kind = _message(decoded)

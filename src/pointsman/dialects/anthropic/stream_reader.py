@@ -118,7 +118,7 @@ class Reader:
     def _body(self, event: Event) -> dict[str, Any]:
         try:
             body = _decode(event.data)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             raise self._bad("an event's data is not JSON") from None
         if not isinstance(body, dict):
             raise self._bad("an event's data is not an object")

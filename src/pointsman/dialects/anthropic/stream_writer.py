@@ -139,7 +139,7 @@ class Writer:
     def _complete(self) -> bool:
         try:
             return isinstance(_decode("".join(self._arguments)), dict)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return False
 
     def _block(self, chunk: Chunk) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -79,12 +79,12 @@ async def count_tokens(gateway: Gateway, exchange: Exchange) -> None:
         request = binding.post(
             "/messages/count_tokens", replace_model(body, candidate.model), _own_headers(exchange)
         )
-        counted: Any = msgspec.json.decode(await dispatcher.fetch(binding, request))
+        counted = await dispatcher.fetch_json(binding, request, candidate.model)
         await exchange.respond_json(200, counted)
         return
     asked = msgspec.structs.replace(chat(), model=candidate.model)
     call = GEMINI.write_count(asked, binding.target(candidate.model))
-    counted = msgspec.json.decode(await dispatcher.fetch(binding, binding.call(call)))
+    counted = await dispatcher.fetch_json(binding, binding.call(call), candidate.model)
     await exchange.respond_json(200, ANTHROPIC.write_token_count(GEMINI.read_count(counted)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import msgspec
 
@@ -27,7 +27,6 @@ __all__ = ["models_verb"]
 async def models_verb(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /v1beta/models/{model}:{verb}`, and the same under `/v1`."""
     ref, colon, verb = exchange.path.partition("/models/")[2].rpartition(":")
-    ref = unquote(ref)
     if not colon or not ref:
         raise RequestError("the path is /v1beta/models/{model}:{verb}")
     body = await exchange.body(gateway.max_body_bytes)
@@ -77,7 +76,8 @@ async def _count(gateway: Gateway, exchange: Exchange, ref: str, body: bytes) ->
         return
     binding = dispatcher.binding(candidate.provider)
     request = binding.post(f"/models/{_quoted(candidate.model)}:countTokens", body)
-    await exchange.respond_json(200, msgspec.json.decode(await dispatcher.fetch(binding, request)))
+    counted = await dispatcher.fetch_json(binding, request, candidate.model)
+    await exchange.respond_json(200, counted)
 
 
 async def _embed(gateway: Gateway, exchange: Exchange, ref: str, verb: str, body: bytes) -> None:
@@ -95,13 +95,13 @@ async def _embed(gateway: Gateway, exchange: Exchange, ref: str, verb: str, body
 
     plan = gateway.door.resolver.resolve(ref)
     served = await gateway.door.dispatcher.open(plan.candidates, prepare, stream=False)
-    answer = await served.read(gateway.config.server.max_answer_bytes)
+    answer = await served.json(gateway.config.server.max_answer_bytes)
     if served.dialect.name == "gemini":
-        value: Any = msgspec.json.decode(answer)
+        value = answer
         usage = None
     else:
         target = served.binding.target(served.candidate.model)
-        vectors = served.dialect.read_embeddings(decode_body(answer), target)
+        vectors = served.dialect.read_embeddings(answer, target)
         usage = vectors.usage
         value = GEMINI.write_embeddings(vectors, batch=verb == "batchEmbedContents")
     gateway.meter.served(served.candidate.card, usage)

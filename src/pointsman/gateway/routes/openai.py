@@ -63,12 +63,13 @@ async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
 
     choice = gateway.door.resolver.resolve(ref)
     served = await gateway.door.dispatcher.open(choice.candidates, prepare, stream=False)
-    answer = await served.read(gateway.config.server.max_answer_bytes)
+    limit = gateway.config.server.max_answer_bytes
     if served.dialect.name == "openai":
+        answer = await served.read(limit)
         usage = usage_of("openai", answer)
     else:
         target = served.binding.target(served.candidate.model)
-        vectors = served.dialect.read_embeddings(decode_body(answer), target)
+        vectors = served.dialect.read_embeddings(await served.json(limit), target)
         usage = vectors.usage
         answer = _JSON.encode(write_embeddings(vectors, embed))
     gateway.meter.served(served.candidate.card, usage)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import msgspec
 
@@ -72,7 +71,7 @@ async def list_models(gateway: Gateway, exchange: Exchange) -> None:
 
 async def show_model(gateway: Gateway, exchange: Exchange) -> None:
     """`GET /v1/models/{ref}` and `/v1beta/models/{ref}`: 404 for what resolves to nothing."""
-    ref = unquote(exchange.path.partition("/models/")[2])
+    ref = exchange.path.partition("/models/")[2]
     plan = gateway.door.resolver.resolve(ref)
     first = plan.candidates[0]
     provider = "pointsman" if plan.route else first.provider
