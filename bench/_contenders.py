@@ -198,16 +198,22 @@ def started(
                 line = process.stdout.readline()
                 ready_s = time.perf_counter() - spawned_s
                 if not line or json.loads(line).get("event") != "listening":
-                    raise StartFailed(f"{contender.title} did not start; see {log}")
+                    raise StartFailed(f"{contender.title} did not start: {last_line(log)}")
             while not answers(port, first_request):
                 if process.poll() is not None:
-                    raise StartFailed(f"{contender.title} ended at its start; see {log}")
+                    raise StartFailed(f"{contender.title} ended at its start: {last_line(log)}")
                 if time.perf_counter() - spawned_s > START_TIMEOUT_S:
-                    raise StartFailed(f"{contender.title} did not answer; see {log}")
+                    raise StartFailed(f"{contender.title} did not answer: {last_line(log)}")
                 time.sleep(0.002)
             yield Started(process.pid, port, ready_s, time.perf_counter() - spawned_s)
         finally:
             stop(process)
+
+
+def last_line(log: Path) -> str:
+    """Where the log is, and what it says last."""
+    lines = log.read_text("utf-8", "replace").strip().splitlines() or ["it is empty"]
+    return f"{lines[-1]} ({log})"
 
 
 def clean_env() -> dict[str, str]:
