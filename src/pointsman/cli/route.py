@@ -30,13 +30,22 @@ _weak = click.option("--weak", required=True, help="Name of the weak model in DA
 @_strong
 @_weak
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--stand-in-weight",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Weight of rows that only other models were run on.",
+)
 @json_option
-def train(data: Path, strong: str, weak: str, out: Path, as_json: bool) -> None:
+def train(
+    data: Path, strong: str, weak: str, out: Path, stand_in_weight: float, as_json: bool
+) -> None:
     """Learn a router from recorded outcomes (jsonl or jsonl.gz) and write it to OUT."""
     from pointsman.router.files import train_file
 
     with progress_bar("training") as show:
-        metrics = train_file(data, strong, weak, out, show)
+        metrics = train_file(data, strong, weak, out, show, stand_in_weight=stand_in_weight)
     _print(metrics, as_json)
 
 

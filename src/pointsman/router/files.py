@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from pointsman.errors import RouteError
 from pointsman.router.classifier import OnnxClassifier, default_classifier
-from pointsman.router.evaluate import apgr_interval, evaluate
+from pointsman.router.evaluate import apgr_interval, calibration_error, evaluate
 from pointsman.router.rows import Row, pair_rows
-from pointsman.router.train import train
+from pointsman.router.train import STAND_IN_WEIGHT, train
 
 __all__ = ["Scores", "TrainScores", "eval_file", "train_file"]
 
@@ -30,6 +30,7 @@ class Scores(Struct, frozen=True):
     cpt50: float | None
     cpt80: float | None
     auroc: float | None
+    calibration_error: float | None
     latency_us_p50: float
     model_bytes: int
     strong: str
@@ -40,6 +41,7 @@ class TrainScores(Struct, frozen=True):
     """The figures on the training rows, each predicted while it was held out."""
 
     rows: int
+    stand_in_rows: int
     apgr: float | None
     cpt50: float | None
     cpt80: float | None
@@ -55,16 +57,30 @@ def train_file(
     weak: str,
     out: Path,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
+    *,
+    stand_in_weight: float = STAND_IN_WEIGHT,
+    licence: str = "as the data's",
 ) -> TrainScores:
     """Learn a router from a file of outcomes and write it to `out`.
+
+    Rows without the pair's outcomes count `stand_in_weight`, 0 to 1; see `train`.
 
     Raises:
         RouteError: the data cannot be read or learned from, or `out` cannot be written.
         MissingExtra: as `train`.
     """
     started = time.perf_counter()
-    rows = pair_rows(data, strong, weak)
-    trained = train(rows, strong, weak, licence="as the data's", progress=progress)
+    rows, others = pair_rows(data, strong, weak)
+    trained = train(
+        rows,
+        strong,
+        weak,
+        others=others,
+        stand_in_weight=stand_in_weight,
+        licence=licence,
+        created=time.strftime("%Y-%m-%d", time.gmtime()),
+        progress=progress,
+    )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = out.with_name(f".{out.name}.new")
@@ -75,6 +91,7 @@ def train_file(
     metrics = evaluate(trained.held_out, *_scores(rows, weak, strong))
     return TrainScores(
         rows=metrics.rows,
+        stand_in_rows=trained.card.stand_in_rows,
         apgr=metrics.apgr,
         cpt50=metrics.cpt50,
         cpt80=metrics.cpt80,
@@ -92,7 +109,7 @@ def eval_file(data: Path, strong: str, weak: str, router: Path | None) -> Scores
         RouteError: the data or the router cannot be read.
         MissingExtra: onnxruntime is not installed.
     """
-    rows = pair_rows(data, strong, weak)
+    rows, _ = pair_rows(data, strong, weak)
     classifier = default_classifier() if router is None else OnnxClassifier.read(router)
     p_weak = [classifier.estimate(row.prompt).p_weak for row in rows]
     weak_scores, strong_scores = _scores(rows, weak, strong)
@@ -104,6 +121,7 @@ def eval_file(data: Path, strong: str, weak: str, router: Path | None) -> Scores
         cpt50=metrics.cpt50,
         cpt80=metrics.cpt80,
         auroc=metrics.auroc,
+        calibration_error=calibration_error(p_weak, weak_scores, strong_scores),
         latency_us_p50=_latency_us(classifier, rows[:LATENCY_ROWS]),
         model_bytes=classifier.size_bytes,
         strong=strong,

@@ -7,6 +7,8 @@ and, where known, `id`, `benchmark` and `domain`.
 from __future__ import annotations
 
 import gzip
+import math
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -26,6 +28,12 @@ class Outcome(Struct, frozen=True):
 
     s: float
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.s) and math.isfinite(self.scale) and 0 <= self.s <= self.scale):
+            raise ValueError("a score must lie from 0 to its scale")
+        if self.scale == 0:
+            raise ValueError("a scale must be above 0")
 
     @property
     def share(self) -> float:
@@ -61,7 +69,7 @@ def read_rows(path: Path) -> Iterator[Row]:
                     raise RouteError(f"{path}:{number}: a line is over {MAX_LINE_BYTES} bytes")
                 if line.strip():
                     yield _row(line, path, number)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RouteError(f"{path} cannot be read: {error}") from error
 
 
@@ -78,20 +86,20 @@ def _row(line: bytes, path: Path, number: int) -> Row:
         raise RouteError(f"{path}:{number}: no recorded outcome: {error}") from error
 
 
-def pair_rows(path: Path, strong: str, weak: str) -> list[Row]:
-    """Give the rows that have both models' outcomes.
+def pair_rows(path: Path, strong: str, weak: str) -> tuple[list[Row], list[Row]]:
+    """Give the rows that have both models' outcomes, and the others.
 
     Raises:
-        RouteError: there are none; names the models that the file has.
+        RouteError: there are none with both; names the models that the file has.
     """
-    found: list[Row] = []
+    both: list[Row] = []
+    others: list[Row] = []
     names: dict[str, int] = {}
     for row in read_rows(path):
         for name in row.models:
             names[name] = names.get(name, 0) + 1
-        if strong in row.models and weak in row.models:
-            found.append(row)
-    if not found:
+        (both if strong in row.models and weak in row.models else others).append(row)
+    if not both:
         top = ", ".join(sorted(names, key=lambda n: -names[n])[:8]) or "none"
         raise RouteError(f"{path} has no row with both '{strong}' and '{weak}'; models: {top}")
-    return found
+    return both, others
