@@ -6,7 +6,6 @@ LogprobsResult, GenerateContentResponseUsageMetadata).
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +16,11 @@ from pointsman.dialects.gemini.error import read_error_body
 from pointsman.dialects.gemini.parts import for_client, join
 from pointsman.errors import BadAnswer, ProviderError, RequestError
 from pointsman.types import (
+    Audio,
     Choice,
     Completion,
     FinishReason,
+    Image,
     Part,
     Reasoning,
     Refusal,
@@ -33,14 +34,18 @@ from pointsman.types import (
 __all__ = [
     "bad",
     "block_reason",
+    "is_whole",
     "mint_id",
+    "native_finish",
     "read_completion",
     "read_finish",
     "read_logprobs",
     "read_part",
     "read_usage",
+    "write_candidate",
     "write_completion",
     "write_finish",
+    "write_logprobs",
     "write_part",
     "write_usage",
 ]
@@ -53,7 +58,11 @@ _FAULTY = frozenset(
     ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
      "MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE")
 )  # fmt: skip
-_OTHERS = frozenset(("STOP", "MAX_TOKENS", "OTHER", "NO_IMAGE", "IMAGE_OTHER", "CONTINUATION"))
+_ENDED = frozenset(("STOP", "OTHER", "NO_IMAGE", "IMAGE_OTHER", "CONTINUATION"))
+# What a part may hold that an answer has no place for here.
+_UNREAD = (
+    "inlineData", "fileData", "executableCode", "codeExecutionResult", "toolCall", "toolResponse",
+)  # fmt: skip
 
 
 def mint_id() -> str:
@@ -93,11 +102,20 @@ def read_finish(native: str, target: Target, *, called: bool) -> FinishReason:
     return "tool_calls" if called else "stop"
 
 
+def native_finish(candidate: Mapping[str, Any]) -> str | None:
+    """Give a candidate's own word for its end; None where it has not ended."""
+    native = candidate.get("finishReason")
+    known = isinstance(native, str) and native not in ("", "FINISH_REASON_UNSPECIFIED")
+    return native if known else None
+
+
 def write_finish(reason: FinishReason | None, native: str | None) -> str:
-    """Give Gemini's word: the native one where it is Gemini's, else the nearest."""
-    if native is not None and (native in _FILTERED or native in _OTHERS):
-        return native
-    return {"length": "MAX_TOKENS", "content_filter": "SAFETY"}.get(reason or "", "STOP")
+    """Give Gemini's word: the native one where it is Gemini's for this reason, else the nearest."""
+    if reason == "length":
+        return "MAX_TOKENS"
+    if reason == "content_filter":
+        return native if native in _FILTERED else "SAFETY"
+    return native if native in _ENDED else "STOP"
 
 
 def block_reason(body: Mapping[str, Any]) -> str | None:
@@ -130,7 +148,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     """Give Gemini's counts."""
     counts = {
         "promptTokenCount": usage.input_tokens,
-        "candidatesTokenCount": usage.output_tokens - usage.reasoning_tokens,
+        "candidatesTokenCount": max(usage.output_tokens - usage.reasoning_tokens, 0),
         "totalTokenCount": usage.input_tokens + usage.output_tokens,
     }
     if usage.cached_tokens:
@@ -163,13 +181,16 @@ def read_logprobs(value: object) -> tuple[TokenLogprob, ...] | None:
 
 def _logprob(item: Mapping[str, Any]) -> TokenLogprob:
     token, value = item.get("token"), item.get("logProbability")
-    good = isinstance(value, int | float) and math.isfinite(value)
+    # Zero, which is certain, is left out by proto-JSON; no other odd value is one.
+    known = isinstance(value, int | float) and -1e9 < value <= 0
     return TokenLogprob(
-        token if isinstance(token, str) else "", float(value) if good and value is not None else 0.0
+        token if isinstance(token, str) else "", float(value or 0) if known else 0.0
     )
 
 
-def _write_logprobs(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
+def write_logprobs(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
+    """Give a candidate's `logprobsResult`."""
+
     def plain(each: TokenLogprob) -> dict[str, Any]:
         return {"token": each.token, "logProbability": each.logprob}
 
@@ -183,13 +204,15 @@ def _write_logprobs(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
 
 
 def read_part(part: object, target: Target) -> Part | None:
-    """Read a part of an answer; None for what the middle form has no place for (an image, code
-    that the provider ran) and for nothing.
+    """Read a part of an answer; None for what a stream has no chunk for (an image, code that the
+    provider ran) and for nothing.
 
     Raises:
         BadAnswer: a call without a name.
     """
     if not isinstance(part, Mapping):
+        return None
+    if any(part.get(kind) is not None for kind in _UNREAD):
         return None
     raw = part.get("thoughtSignature")
     signature = Signature(raw, target.provider) if isinstance(raw, str) and raw else None
@@ -249,8 +272,7 @@ def _read_candidate(item: object, number: int, target: Target) -> Choice:
         part = read_part(each, target)
         if part is not None:
             join(parts, part)
-    native = item.get("finishReason")
-    native = native if isinstance(native, str) else None
+    native = native_finish(item)
     index = item.get("index")
     called = any(isinstance(part, ToolCall) for part in parts)
     return Choice(
@@ -269,35 +291,79 @@ def write_part(part: Part) -> dict[str, Any]:
     """Write a part of an answer; signatures that Gemini did not make are sealed.
 
     Raises:
-        BadAnswer: a call whose arguments are no object.
+        BadAnswer: a call whose arguments are no object, or a part that no answer of Gemini holds.
     """
-    body: dict[str, Any]
-    if isinstance(part, ToolCall):
-        try:
-            args = arguments_object(part.arguments, "arguments")
-        except RequestError as error:
-            raise BadAnswer(
-                f"a call of '{part.name}': {error.message}", provider="upstream"
-            ) from error
-        body = {"functionCall": {"id": part.id, "name": part.name, "args": args}}
-    elif isinstance(part, Reasoning):
-        body = {"text": part.text, "thought": True}
-        if part.redacted is not None:
-            return {**body, "thoughtSignature": for_client(part.redacted)}
-    elif isinstance(part, Text | Refusal):
-        body = {"text": part.text}
-    else:
-        raise BadAnswer("an answer holds a part that Gemini's form lacks", provider="upstream")
-    signature = None if isinstance(part, Refusal) else part.signature
+    match part:
+        case ToolCall():
+            try:
+                args = arguments_object(part.arguments, "arguments")
+            except RequestError as error:
+                raise BadAnswer(
+                    f"the model called '{part.name}' with arguments that are no JSON object",
+                    provider="",
+                ) from error
+            body: dict[str, Any] = {
+                "functionCall": {"id": part.id, "name": part.name, "args": args}
+            }
+            signature = part.signature
+        case Reasoning():
+            body = {"text": part.text, "thought": True}
+            signature = part.redacted or part.signature
+        case Text():
+            body, signature = {"text": part.text}, part.signature
+        case Refusal():
+            return {"text": part.text}
+        case Image(data=str(data)):
+            return {"inlineData": {"mimeType": part.media_type or "image/png", "data": data}}
+        case Audio():
+            return {"inlineData": {"mimeType": f"audio/{part.format}", "data": part.data}}
+        case _:
+            raise BadAnswer("the answer holds a part that Gemini's form lacks", provider="")
     if signature is not None:
         body["thoughtSignature"] = for_client(signature)
     return body
 
 
+def is_whole(call: ToolCall) -> bool:
+    """Whether the call's arguments are an object; in an answer cut at its limit they may not be."""
+    try:
+        arguments_object(call.arguments, "arguments")
+    except RequestError:
+        return False
+    return True
+
+
+def write_candidate(
+    parts: list[dict[str, Any]],
+    index: int,
+    finish: str | None = None,
+    logprobs: tuple[TokenLogprob, ...] | None = None,
+) -> dict[str, Any]:
+    """Write a candidate, whole or one event's.
+
+    Without parts it gets an empty text, as the official client's chats drop a turn in which one
+    content is empty; but a filtered answer has no content at all, which drops the turn.
+    """
+    body: dict[str, Any] = {}
+    if parts or finish is None or finish in _ENDED or finish == "MAX_TOKENS":
+        body["content"] = {"role": "model", "parts": parts or [{"text": ""}]}
+    if finish is not None:
+        body["finishReason"] = finish
+    body["index"] = index
+    if logprobs is not None:
+        body["logprobsResult"] = write_logprobs(logprobs)
+    return body
+
+
 def write_completion(completion: Completion) -> dict[str, Any]:
-    """Write a whole answer."""
+    """Write a whole answer. A call that was cut at the limit is left out: Gemini has none, and its
+    clients would carry it out.
+
+    Raises:
+        BadAnswer: a call whose arguments are no object.
+    """
     body: dict[str, Any] = {
-        "candidates": [_write_candidate(choice) for choice in completion.choices],
+        "candidates": [_candidate_of(choice) for choice in completion.choices],
         "modelVersion": completion.model,
         "responseId": completion.id,
     }
@@ -306,12 +372,12 @@ def write_completion(completion: Completion) -> dict[str, Any]:
     return body
 
 
-def _write_candidate(choice: Choice) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "content": {"role": "model", "parts": [write_part(part) for part in choice.parts]},
-        "finishReason": write_finish(choice.finish_reason, choice.native_finish),
-        "index": choice.index,
-    }
-    if choice.logprobs is not None:
-        body["logprobsResult"] = _write_logprobs(choice.logprobs)
-    return body
+def _candidate_of(choice: Choice) -> dict[str, Any]:
+    cut = choice.finish_reason == "length"
+    parts = [
+        write_part(part)
+        for part in choice.parts
+        if not (cut and isinstance(part, ToolCall) and not is_whole(part))
+    ]
+    finish = write_finish(choice.finish_reason, choice.native_finish)
+    return write_candidate(parts, choice.index, finish, choice.logprobs)

@@ -7,7 +7,7 @@ Source: the official client, google-genai 2.34 (`models.py`: `generate_content_s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -16,16 +16,19 @@ from pointsman.dialects.base import Target
 from pointsman.dialects.gemini.answer import (
     bad,
     block_reason,
+    is_whole,
+    native_finish,
     read_finish,
     read_logprobs,
     read_part,
     read_usage,
+    write_candidate,
     write_finish,
     write_part,
     write_usage,
 )
 from pointsman.dialects.gemini.error import error_body, read_error_body
-from pointsman.errors import PointsmanError, StreamCut
+from pointsman.errors import BadAnswer, PointsmanError, StreamCut
 from pointsman.types import (
     Chat,
     Chunk,
@@ -33,9 +36,11 @@ from pointsman.types import (
     Part,
     Reasoning,
     ReasoningDelta,
+    RefusalDelta,
     Started,
     Text,
     TextDelta,
+    TokenLogprob,
     ToolCall,
     ToolCallDelta,
     ToolCallStarted,
@@ -50,13 +55,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Reader:
-    """A `StreamReader` for one stream. It has ended when each candidate gave a finish reason."""
+    """A `StreamReader` for one stream. It has ended when each candidate gave a finish reason.
+
+    The reasons are given at the stream's end: some models repeat theirs in every event.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._started = False
         self._calls: dict[int, int] = {}
-        self._finished: dict[int, bool] = {}
+        self._natives: dict[int, str | None] = {}
+        self._blocked: str | None = None
 
     def read(self, event: Event) -> list[Chunk]:
         """Give the chunks of an event.
@@ -67,8 +76,10 @@ class Reader:
         """
         try:
             body = _decode(event.data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise bad(self._target, f"an event is no JSON: {error}") from error
+        if isinstance(body, list) and body:
+            body = body[0]  # So Google sends an error to those that ask for no `alt=sse`.
         if not isinstance(body, dict):
             raise bad(self._target, "an event is no object")
         if body.get("error"):
@@ -87,34 +98,39 @@ class Reader:
         for item in candidates if isinstance(candidates, list) else ():
             if isinstance(item, Mapping):
                 self._read_candidate(item, out)
-        blocked = block_reason(body)
-        if blocked is not None and not self._finished:
-            self._finished[0] = True
-            out.append(Finished("content_filter", 0, blocked))
+        self._blocked = block_reason(body) or self._blocked
         usage = read_usage(body)
         if usage is not None:
             out.append(UsageReported(usage))
         return out
 
     def finish(self) -> list[Chunk]:
-        """Give nothing more.
+        """Give how each candidate ended.
 
         Raises:
             StreamCut: a candidate, or all of them, did not end.
         """
-        if not self._finished or not all(self._finished.values()):
+        if self._blocked is not None and not self._natives:
+            return [Finished("content_filter", 0, self._blocked)]
+        out: list[Chunk] = []
+        for number, native in sorted(self._natives.items()):
+            if native is not None:
+                called = self._calls.get(number, 0) > 0
+                out.append(
+                    Finished(read_finish(native, self._target, called=called), number, native)
+                )
+        if not out or len(out) < len(self._natives):
             raise StreamCut(
                 f"{self._target.provider} ended its stream for {self._target.model}"
                 " before the answer's end",
                 provider=self._target.provider,
                 model=self._target.model,
             )
-        return []
+        return out
 
     def _read_candidate(self, item: Mapping[str, Any], out: list[Chunk]) -> None:
         index = item.get("index")
         number = index if isinstance(index, int) else 0
-        self._finished.setdefault(number, False)
         content = item.get("content")
         raw = content.get("parts") if isinstance(content, Mapping) else None
         for each in raw if isinstance(raw, list) else ():
@@ -124,12 +140,10 @@ class Reader:
         logprobs = read_logprobs(item.get("logprobsResult"))
         if logprobs:
             out.append(TextDelta("", number, None, logprobs))
-        native = item.get("finishReason")
-        if isinstance(native, str) and native and not self._finished[number]:
-            self._finished[number] = True
-            called = self._calls.get(number, 0) > 0
-            reason = read_finish(native, self._target, called=called)
-            out.append(Finished(reason, number, native))
+        native = native_finish(item)
+        if native is not None:
+            read_finish(native, self._target, called=False)
+        self._natives[number] = native or self._natives.get(number)
 
     def _emit(self, part: Part, number: int, out: list[Chunk]) -> None:
         if isinstance(part, Text):
@@ -146,35 +160,48 @@ class Reader:
 class _OpenCall:
     """A call whose arguments still come: Gemini's clients want it whole."""
 
-    __slots__ = ("arguments", "started")
+    __slots__ = ("arguments", "checked", "started")
 
     def __init__(self, started: ToolCallStarted) -> None:
         self.started = started
         self.arguments: list[str] = []
+        self.checked = 0
 
     def part(self) -> ToolCall:
         started = self.started
         arguments = "".join(self.arguments) or "{}"
         return ToolCall(started.id, started.name, arguments, started.signature)
 
+    def is_complete(self) -> bool:
+        """Whether nothing more can come; looked at anew only when something has come."""
+        if len(self.arguments) == self.checked:
+            return False
+        self.checked = len(self.arguments)
+        return self.arguments[-1].rstrip().endswith("}") and is_whole(self.part())
+
+
+_Waiting: TypeAlias = "_OpenCall | TextDelta | ReasoningDelta | RefusalDelta"
+
 
 class Writer:
     """A `StreamWriter` for one answer, as server-sent events.
 
-    Calls wait until they are whole; the finish reason waits for the end, where the usage is known.
+    A call waits until it is whole, and what comes after it in its candidate waits with it, so that
+    the parts keep their order. The finish reason waits for the end, where the usage is known.
     """
 
     def __init__(self, chat: Chat) -> None:
         self._head: dict[str, Any] = {"modelVersion": chat.model, "responseId": ""}
         self._usage: Usage | None = None
-        self._calls: dict[tuple[int, int], _OpenCall] = {}
-        self._finished: list[Finished] = []
+        self._waiting: dict[int, list[_Waiting]] = {}
+        self._finished: dict[int, Finished] = {}
 
     def write(self, chunk: Chunk) -> bytes:
-        """Give the event of a chunk; may be empty.
+        """Give the events that the chunk completes; may be empty.
 
         Raises:
-            BadAnswer: a call whose arguments are no object.
+            BadAnswer: a call whose arguments are no object, or a fragment for a call that is not
+                open.
         """
         if isinstance(chunk, Started):
             self._head = {
@@ -186,53 +213,90 @@ class Writer:
         if isinstance(chunk, UsageReported):
             self._usage = chunk.usage
             return b""
-        if isinstance(chunk, ToolCallStarted):
-            self._calls[chunk.choice, chunk.index] = _OpenCall(chunk)
-            return b""
-        if isinstance(chunk, ToolCallDelta):
-            self._calls[chunk.choice, chunk.index].arguments.append(chunk.arguments)
-            return b""
         if isinstance(chunk, Finished):
-            self._finished.append(chunk)
-            return self._whole_calls(chunk.choice)
-        if isinstance(chunk, TextDelta):
-            part: Part = Text(chunk.text, chunk.signature)
-        elif isinstance(chunk, ReasoningDelta):
-            part = Reasoning(chunk.text, chunk.signature, chunk.redacted)
-        else:
-            part = Text(chunk.text)
-        if not (chunk.text or (isinstance(chunk, TextDelta | ReasoningDelta) and _signed(chunk))):
-            return b""
-        return self._whole_calls(chunk.choice) + self._event([write_part(part)], chunk.choice, None)
+            self._finished.setdefault(chunk.choice, chunk)
+            return self._drain(chunk.choice, ended=chunk)
+        waiting = self._waiting.setdefault(chunk.choice, [])
+        if isinstance(chunk, ToolCallDelta):
+            _fragment(waiting, chunk)
+            return self._drain(chunk.choice) if len(waiting) > 1 else b""
+        if not waiting and not isinstance(chunk, ToolCallStarted):
+            return self._delta(chunk)
+        waiting.append(_OpenCall(chunk) if isinstance(chunk, ToolCallStarted) else chunk)
+        return self._drain(chunk.choice) if len(waiting) > 1 else b""
 
     def finish(self) -> bytes:
         """Give the last events: each candidate's finish reason, with the usage."""
-        events = []
-        for finished in self._finished:
-            events.append(self._whole_calls(finished.choice))
-            events.append(self._event([], finished.choice, finished))
-        return b"".join(events)
+        return b"".join(
+            [self._drain(choice) + self._end(each) for choice, each in self._finished.items()]
+        )
 
     def fail(self, error: PointsmanError) -> bytes:
         """Give the error; no finish reason follows."""
         return self._frame(_encode(error_body(error)))
 
-    def _whole_calls(self, choice: int) -> bytes:
-        keys = [key for key in self._calls if key[0] == choice]
-        parts = [write_part(self._calls.pop(key).part()) for key in keys]
-        return self._event(parts, choice, None) if parts else b""
+    def _drain(self, choice: int, ended: Finished | None = None) -> bytes:
+        """Write what waits, up to a call that is not whole; at the candidate's end, all of it."""
+        waiting = self._waiting.get(choice, [])
+        events = []
+        while waiting:
+            first = waiting[0]
+            if not isinstance(first, _OpenCall):
+                events.append(self._delta(first))
+            elif ended is None and not first.is_complete():
+                break
+            elif not (ended and ended.reason == "length" and not is_whole(first.part())):
+                events.append(self._event([write_part(first.part())], choice))
+            del waiting[0]
+        return b"".join(events)
 
-    def _event(self, parts: list[dict[str, Any]], choice: int, finished: Finished | None) -> bytes:
-        candidate: dict[str, Any] = {"content": {"role": "model", "parts": parts}, "index": choice}
-        body: dict[str, Any] = {"candidates": [candidate], **self._head}
-        if finished is not None:
-            candidate["finishReason"] = write_finish(finished.reason, finished.native)
-            if self._usage is not None:
-                body["usageMetadata"] = write_usage(self._usage)
+    def _delta(self, chunk: TextDelta | ReasoningDelta | RefusalDelta) -> bytes:
+        part: Part
+        if isinstance(chunk, TextDelta):
+            if chunk.logprobs is not None:
+                parts = [write_part(Text(chunk.text, chunk.signature))]
+                return self._event(parts, chunk.choice, chunk.logprobs)
+            part = Text(chunk.text, chunk.signature)
+            marked = chunk.signature is not None
+        elif isinstance(chunk, ReasoningDelta):
+            part = Reasoning(chunk.text, chunk.signature, chunk.redacted)
+            marked = chunk.signature is not None or chunk.redacted is not None
+        else:
+            part, marked = Text(chunk.text), False
+        if not (chunk.text or marked):
+            return b""
+        return self._event([write_part(part)], chunk.choice)
+
+    def _event(
+        self,
+        parts: list[dict[str, Any]],
+        choice: int,
+        logprobs: tuple[TokenLogprob, ...] | None = None,
+    ) -> bytes:
+        candidate = write_candidate(parts, choice, None, logprobs)
+        return self._frame(_encode({"candidates": [candidate], **self._head}))
+
+    def _end(self, finished: Finished) -> bytes:
+        reason = write_finish(finished.reason, finished.native)
+        body = {"candidates": [write_candidate([], finished.choice, reason)], **self._head}
+        if self._usage is not None:
+            body["usageMetadata"] = write_usage(self._usage)
         return self._frame(_encode(body))
 
     def _frame(self, data: bytes) -> bytes:
         return frame(data)
+
+
+def _fragment(waiting: list[_Waiting], chunk: ToolCallDelta) -> None:
+    for each in waiting:
+        if isinstance(each, _OpenCall) and each.started.index == chunk.index:
+            if chunk.arguments:
+                each.arguments.append(chunk.arguments)
+            return
+    if chunk.arguments.strip():
+        raise BadAnswer(
+            f"a fragment came for tool call {chunk.index}, which is not open", provider=""
+        )
 
 
 class ArrayWriter(Writer):
@@ -255,8 +319,3 @@ class ArrayWriter(Writer):
         start = b",\r\n" if self._begun else b"["
         self._begun = True
         return start + data
-
-
-def _signed(chunk: TextDelta | ReasoningDelta) -> bool:
-    redacted = chunk.redacted if isinstance(chunk, ReasoningDelta) else None
-    return chunk.signature is not None or redacted is not None
