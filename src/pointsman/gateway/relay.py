@@ -39,6 +39,8 @@ _ENDS = {
     "gemini": re.compile(rb'"finishReason"\s*:\s*"|"blockReason"\s*:\s*"'),
 }
 _FAULT = re.compile(rb'(?:^|\n)(?:event: ?error|data: ?\{\s*"error"\s*:)')
+# Usage, filter results and the like follow the finish reason; they are far smaller than this.
+TAIL_BYTES = 8192
 _HIDDEN = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 # Sealed signatures (dialects._shared.seal) begin so in base64: they need to be opened first.
 _SEAL = b"cG0xf"
@@ -246,9 +248,8 @@ class Relay:
     async def _pass_events(self, exchange: Exchange, asked: Asked, served: Served) -> Usage | None:
         """Relay whole events as they are; hold back a part of one until its rest has come."""
         meter = StreamMeter(asked.dialect.name)
-        end = _ENDS[asked.dialect.name]
-        complete = faulty = False
-        rest = b""
+        faulty = False
+        rest = tail = b""
         async for chunk in served.chunks():
             data = rest + chunk if rest else chunk
             cut = _boundary(data)
@@ -264,13 +265,16 @@ class Relay:
             events, rest = (data, b"") if cut == len(data) else (data[:cut], data[cut:])
             meter.feed(events)
             self._makers.note(served.binding.name, events)
-            complete = complete or end.search(events) is not None
-            if asked.hide_usage and _HIDDEN.search(events):
+            # Whether the stream is complete is looked up once, at its end; most pieces are only text,
+            # so a plain search for a word goes before each expression.
+            tail = (tail + events)[-TAIL_BYTES:]
+            if b"error" in events and _FAULT.search(events):
+                faulty = True
+            if asked.hide_usage and b"[]" in events and _HIDDEN.search(events):
                 events = _without_usage(events)
-            faulty = faulty or _FAULT.search(events) is not None
             if events:
                 await exchange.write(events)
-        if not complete and not faulty:
+        if not faulty and not _ENDS[asked.dialect.name].search(tail):
             raise StreamCut(
                 f"{served.candidate.ref} ended its stream before its end",
                 provider=served.binding.name,

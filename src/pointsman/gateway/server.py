@@ -89,6 +89,7 @@ def _uvicorn(gateway: Gateway) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,
         date_header=True,
         backlog=BACKLOG,
         timeout_keep_alive=75,
