@@ -14,14 +14,18 @@ from pointsman.dialects.gemini import answer, embed, own, request
 from pointsman.dialects.gemini.error import read_error, write_error
 from pointsman.dialects.gemini.parts import DIALECT
 from pointsman.dialects.gemini.stream import ArrayWriter, Reader, Writer
-from pointsman.errors import PointsmanError, ProviderError
+from pointsman.errors import BadAnswer, PointsmanError, ProviderError
 from pointsman.types import Chat, Completion, Embed, Embeddings
 
 __all__ = ["GEMINI", "Gemini"]
 
 
 class Gemini:
-    """generateContent as a `Dialect`; it holds no state."""
+    """generateContent as a `Dialect`; it holds no state.
+
+    What it loses by reading an answer: images, code that the provider ran and its results, and
+    grounding, for which a stream's chunks have no place. The text is always kept.
+    """
 
     name = DIALECT
 
@@ -109,9 +113,13 @@ class Gemini:
         """
         return embed.read_embed(body)
 
-    def write_embeddings(self, embeddings: Embeddings, *, batch: bool) -> dict[str, Any]:
-        """Write embeddings for a client."""
-        return embed.write_embeddings(embeddings, batch=batch)
+    def write_embeddings(self, embeddings: Embeddings, batch: bool) -> dict[str, Any]:
+        """Write embeddings for a client, of a `batch` or of one text.
+
+        Raises:
+            BadAnswer: there is no vector to give.
+        """
+        return embed.write_embeddings(embeddings, batch)
 
     def write_count(self, chat: Chat, target: Target) -> Call:
         """Write a request for a count of the prompt's tokens.
@@ -122,9 +130,15 @@ class Gemini:
         return request.write_count(chat, target)
 
     def read_count(self, body: Mapping[str, Any]) -> int:
-        """Read an upstream's count of tokens; 0 if it gave none."""
-        count = body.get("totalTokens")
-        return count if isinstance(count, int) else 0
+        """Read an upstream's count of tokens; proto-JSON leaves a count of 0 out.
+
+        Raises:
+            BadAnswer: the count is no number.
+        """
+        count = body.get("totalTokens", 0)
+        if not isinstance(count, int):
+            raise BadAnswer("the upstream gave no count of tokens", provider="")
+        return count
 
     def write_token_count(self, tokens: int) -> dict[str, Any]:
         """Write a count of tokens for a client."""

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from pointsman.dialects._shared import at, optional, required, want_integer, want_list, want_string
 from pointsman.dialects.base import Call, Target
 from pointsman.dialects.gemini.answer import bad
-from pointsman.dialects.gemini.parts import DIALECT, camel, read_contents
-from pointsman.dialects.gemini.request import model_path
-from pointsman.errors import RequestError, UnsupportedParameter
+from pointsman.dialects.gemini.parts import DIALECT, camel, note, read_contents
+from pointsman.dialects.gemini.request import model_name, model_path
+from pointsman.errors import BadAnswer, RequestError, UnsupportedParameter
 from pointsman.types import Embed, Embeddings, Text
 
 __all__ = ["read_embed", "read_embeddings", "write_embed", "write_embeddings"]
 
-_KNOWN = frozenset(("model", "content", "requests", "outputDimensionality", "taskType", "title"))
+_KNOWN = frozenset(("model", "content", "requests", "outputDimensionality"))
 
 
 def read_embed(body: Mapping[str, Any]) -> Embed:
@@ -57,12 +59,12 @@ def _read_one(body: dict[str, Any], path: str) -> tuple[str, dict[str, Any], int
     where = at(path, "content")
     if body.get("content") is None:
         raise RequestError(f"'{where}' is required", param=where)
-    parts = [p for m in read_contents(body["content"], {}, where) for p in m.parts]
-    if not parts or not all(isinstance(part, Text) for part in parts):
+    extra: dict[str, Any] = {}
+    parts = [p for m in read_contents(body["content"], extra, where) for p in m.parts]
+    if not all(isinstance(part, Text) for part in parts):
         raise RequestError(f"'{where}' must be text", param=where)
     text = "".join(part.text for part in parts if isinstance(part, Text))
-    extra = {k: v for k, v in body.items() if k not in _KNOWN and v is not None}
-    extra |= {k: body[k] for k in ("taskType", "title") if body.get(k) is not None}
+    note(body, _KNOWN, "", extra)
     return text, extra, optional(body, "outputDimensionality", want_integer, path)
 
 
@@ -70,16 +72,17 @@ def write_embed(embed: Embed, target: Target) -> Call:
     """Write a request for an upstream.
 
     Raises:
-        UnsupportedParameter: token lists, base64, or a parameter of another dialect.
+        UnsupportedParameter: token lists, or a parameter of another dialect.
     """
-    if embed.extra and embed.dialect not in (DIALECT, "pointsman"):
-        raise UnsupportedParameter(next(iter(embed.extra)), target.provider)
+    for name in embed.extra:
+        if "." in name or embed.dialect not in (DIALECT, "pointsman"):
+            raise UnsupportedParameter(name, target.provider)
     requests = []
     for text in embed.inputs:
         if not isinstance(text, str):
             raise UnsupportedParameter("input", target.provider, "Gemini embeds texts, not tokens")
         each: dict[str, Any] = {
-            "model": f"models/{target.model.removeprefix('models/')}",
+            "model": model_name(target.model),
             "content": {"parts": [{"text": text}]},
             **embed.extra,
         }
@@ -103,13 +106,22 @@ def read_embeddings(body: Mapping[str, Any], target: Target) -> Embeddings:
     vectors = []
     for row in rows:
         values = row.get("values") if isinstance(row, Mapping) else None
-        if not isinstance(values, list) or not all(isinstance(x, int | float) for x in values):
-            raise bad(target, "a vector is no list of numbers")
-        vectors.append(tuple(float(x) for x in values))
+        try:
+            vectors.append(msgspec.convert(values, tuple[float, ...]))
+        except (msgspec.ValidationError, OverflowError):
+            raise bad(target, "a vector is no list of numbers") from None
     return Embeddings(target.model, tuple(vectors))
 
 
-def write_embeddings(embeddings: Embeddings, *, batch: bool) -> dict[str, Any]:
-    """Write an answer for a client's `batchEmbedContents` or `embedContent`."""
+def write_embeddings(embeddings: Embeddings, batch: bool) -> dict[str, Any]:
+    """Write an answer for a client's `batchEmbedContents` or `embedContent`.
+
+    Raises:
+        BadAnswer: there is no vector to give.
+    """
     rows = [{"values": list(vector)} for vector in embeddings.vectors]
-    return {"embeddings": rows} if batch else {"embedding": rows[0]}
+    if batch:
+        return {"embeddings": rows}
+    if not rows:
+        raise BadAnswer(f"no vector came from {embeddings.model}", provider="")
+    return {"embedding": rows[0]}

@@ -102,6 +102,6 @@ def _wait(details: object) -> float | None:
     for each in details if isinstance(details, list) else ():
         delay = each.get("retryDelay") if isinstance(each, Mapping) else None
         match = _DURATION.fullmatch(delay) if isinstance(delay, str) else None
-        if match is not None:
+        if match is not None and len(match[1]) < 16:
             return float(match[1])
     return None

@@ -30,7 +30,7 @@ from pointsman.types import (
     ToolResult,
 )
 
-__all__ = ["excuse_calls", "write_contents", "write_instruction"]
+__all__ = ["unsigned_mark", "write_contents", "write_instruction"]
 
 FETCH_HINT = "Gemini takes bytes only: set server.fetch_images to have images fetched"
 # Addresses that Gemini itself opens.
@@ -98,25 +98,31 @@ def write_contents(
         raise RequestError(
             "'messages' must hold at least one message with text, for Gemini", param="messages"
         )
-    excuse_calls(contents, target)
+    mark = unsigned_mark(target)
+    if mark is not None:
+        _mark_calls(contents, mark)
     return contents
 
 
-def excuse_calls(contents: list[dict[str, Any]], target: Target) -> None:
-    """Mark each step of the running turn whose first call has no signature, where the model wants
-    one. Earlier turns are not checked, and the mark costs quality: they stay as they are.
+def unsigned_mark(target: Target) -> str | None:
+    """Give what stands for the signature of a call that another provider made; None where the
+    model wants none.
 
     Source: Google's "Thought signatures" page, FAQ (read 2026-11).
     """
-    if not _SIGNS_CALLS.search(target.model):
-        return
+    return UNSIGNED if _SIGNS_CALLS.search(target.model) else None
+
+
+def _mark_calls(contents: list[dict[str, Any]], mark: str) -> None:
+    """Mark each step of the running turn whose first call has no signature. Earlier turns are not
+    checked, and the mark costs quality: they stay as they are.
+    """
     for content in reversed(contents):
-        parts = [part for part in content.get("parts") or () if isinstance(part, dict)]
-        if content.get("role") == "model":
-            first = next((part for part in parts if "functionCall" in part), {})
-            if first and not first.get("thoughtSignature"):
-                first["thoughtSignature"] = UNSIGNED
-        elif not any("functionResponse" in part for part in parts):
+        if content["role"] == "model":
+            first = next((part for part in content["parts"] if "functionCall" in part), None)
+            if first is not None:
+                first.setdefault("thoughtSignature", mark)
+        elif not any("functionResponse" in part for part in content["parts"]):
             return  # Here the user began the turn.
 
 
