@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from pointsman.dialects._shared import arguments_object, arguments_text
 from pointsman.dialects.base import Target
 from pointsman.dialects.gemini.error import read_error_body
@@ -166,17 +168,17 @@ def read_logprobs(value: object) -> tuple[TokenLogprob, ...] | None:
     tops = tops if isinstance(tops, list) else []
     found = []
     for index, item in enumerate(value["chosenCandidates"]):
-        if not isinstance(item, Mapping):
-            continue
-        top = (
-            tops[index].get("candidates")
-            if index < len(tops) and isinstance(tops[index], Mapping)
-            else []
-        )
-        each = _logprob(item)
-        others = tuple(_logprob(t) for t in top or () if isinstance(t, Mapping))
-        found.append(TokenLogprob(each.token, each.logprob, None, others))
+        if isinstance(item, Mapping):
+            top = _alternatives(tops[index]) if index < len(tops) else ()
+            found.append(msgspec.structs.replace(_logprob(item), top=top))
     return tuple(found)
+
+
+def _alternatives(step: object) -> tuple[TokenLogprob, ...]:
+    items = step.get("candidates") if isinstance(step, Mapping) else None
+    if not isinstance(items, list):
+        return ()
+    return tuple(_logprob(item) for item in items if isinstance(item, Mapping))
 
 
 def _logprob(item: Mapping[str, Any]) -> TokenLogprob:
