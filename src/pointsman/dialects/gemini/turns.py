@@ -117,13 +117,20 @@ def _mark_calls(contents: list[dict[str, Any]], mark: str) -> None:
     """Mark each step of the running turn whose first call has no signature. Earlier turns are not
     checked, and the mark costs quality: they stay as they are.
     """
+    begun = False
     for content in reversed(contents):
         if content["role"] == "model":
             first = next((part for part in content["parts"] if "functionCall" in part), None)
             if first is not None:
                 first.setdefault("thoughtSignature", mark)
-        elif not any("functionResponse" in part for part in content["parts"]):
-            return  # Here the user began the turn.
+            if begun:
+                return
+            continue
+        # Words begin a turn; whether they do so beside results is not said, so one step more.
+        results = ["functionResponse" in part for part in content["parts"]]
+        begun = not all(results)
+        if not any(results):
+            return
 
 
 class _Writing:
