@@ -8,6 +8,7 @@ import pytest
 
 from pointsman.dialects._shared import seal, unseal
 from pointsman.dialects.anthropic import ANTHROPIC
+from pointsman.dialects.anthropic.blocks import UNSIGNED
 from pointsman.dialects.base import Target
 from pointsman.errors import (
     AuthenticationFailed,
@@ -191,7 +192,7 @@ def test_a_message_is_written():
         finish_reason="tool_calls",
     )
     assert body["content"] == [
-        {"type": "thinking", "thinking": "plain", "signature": ""},
+        {"type": "thinking", "thinking": "plain", "signature": UNSIGNED},
         {"type": "text", "text": "a"},
         {"type": "tool_use", "id": "c1", "name": "f", "input": {"x": 1}},
         {"type": "tool_use", "id": "c2", "name": "g", "input": {}},

@@ -15,6 +15,7 @@ from pointsman._sse import Event, Parser
 from pointsman._stream import accumulate, explode
 from pointsman.dialects._shared import seal
 from pointsman.dialects.anthropic import ANTHROPIC
+from pointsman.dialects.anthropic.blocks import UNSIGNED
 from pointsman.dialects.base import Target
 from pointsman.errors import BadAnswer, ProviderError, StreamCut
 from pointsman.types import (
@@ -368,6 +369,7 @@ def test_each_block_is_closed_before_the_next():
         closed(0),
         opened(1, type="thinking", thinking="", signature=""),
         delta(1, type="thinking_delta", thinking="more"),
+        delta(1, type="signature_delta", signature=UNSIGNED),
         closed(1),
         opened(2, type="redacted_thinking", data="dark"),
         closed(2),

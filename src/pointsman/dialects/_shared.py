@@ -19,6 +19,7 @@ from pointsman.errors import RequestError
 from pointsman.types import Signature
 
 __all__ = [
+    "RESULT_SCHEMA",
     "arguments_object",
     "arguments_text",
     "at",
@@ -143,6 +144,11 @@ def required(
     if key not in body:
         raise RequestError(f"'{where}' is required", param=where)
     return want(body[key], where)
+
+
+# What a function gives back, as Gemini's declarations may say: others have no place for it, and
+# Google's own client sends it for every Python function. Noted under this name, and a hint to all.
+RESULT_SCHEMA = "functionDeclarations.responseJsonSchema"
 
 
 def optional(

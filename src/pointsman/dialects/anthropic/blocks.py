@@ -48,6 +48,7 @@ from pointsman.types import (
 
 __all__ = [
     "DIALECT",
+    "UNSIGNED",
     "for_client",
     "from_upstream",
     "read_answer_block",
@@ -75,6 +76,11 @@ _OWN = re.compile(
     r"server_tool_use|container_upload|compaction|tool_reference|browser_state|\w+_tool_result"
 )
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
+
+
+# Thinking that nobody signed carries this to a client, so that it is known when it comes back: a raw
+# body with an empty signature would be refused by Anthropic.
+UNSIGNED = seal(Signature("", ""))
 
 
 def for_client(signature: Signature) -> str:
@@ -323,7 +329,7 @@ def _string(block: dict[str, Any], name: str, path: str, target: Target) -> str:
 def write_answer_block(part: Part, *, cut: bool) -> dict[str, Any] | None:
     """Write a part of an answer for a client; None for an empty text.
 
-    Thinking without a signature gets an empty one, as clients need the field. In an answer that
+    Thinking without a signature gets one that says so, as clients need the field. In an answer that
     was `cut` at its limit, a call whose arguments are unfinished has an empty input.
 
     Raises:
@@ -343,7 +349,7 @@ def write_answer_block(part: Part, *, cut: bool) -> dict[str, Any] | None:
         case Reasoning():
             if part.redacted is not None:
                 return {"type": "redacted_thinking", "data": for_client(part.redacted)}
-            signature = "" if part.signature is None else for_client(part.signature)
+            signature = UNSIGNED if part.signature is None else for_client(part.signature)
             return {"type": "thinking", "thinking": part.text, "signature": signature}
     raise UnsupportedParameter(
         "content", "an Anthropic answer", f"the model answered with {part.__struct_config__.tag}"

@@ -58,7 +58,7 @@ _HINTS = {
             "safety_identifier", "service_tier", "store", "stream_options",
         )
     ),
-    "gemini": frozenset(("labels", "serviceTier", "store")),
+    "gemini": frozenset(("functionDeclarations", "labels", "serviceTier", "store")),
 }  # fmt: skip
 # Notes on blocks and tools that are hints, and have no place that the middle form remembers.
 _LOST_HINTS = frozenset(("citations", "eager_input_streaming"))

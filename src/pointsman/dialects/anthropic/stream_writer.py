@@ -12,7 +12,7 @@ import msgspec
 
 from pointsman._sse import frame
 from pointsman.dialects.anthropic.answer import write_stop_reason, write_usage
-from pointsman.dialects.anthropic.blocks import for_client
+from pointsman.dialects.anthropic.blocks import UNSIGNED, for_client
 from pointsman.dialects.anthropic.error import write_error
 from pointsman.errors import BadAnswer, PointsmanError
 from pointsman.types import (
@@ -56,6 +56,7 @@ class Writer:
         self._called = False
         self._index = -1
         self._kind: str | None = None
+        self._signed = False
         self._call = -1
         self._arguments: list[str] = []
         self._waiting: list[Chunk] = []
@@ -180,7 +181,9 @@ class Writer:
             out += self._delta({"type": "thinking_delta", "thinking": chunk.text})
         if chunk.signature is not None:
             signature = for_client(chunk.signature)
-            out += self._delta({"type": "signature_delta", "signature": signature}) + self._close()
+            out += self._delta({"type": "signature_delta", "signature": signature})
+            self._signed = True
+            out += self._close()
         return out
 
     def _fragment(self, chunk: ToolCallDelta) -> bytes:
@@ -206,6 +209,9 @@ class Writer:
         out = b""
         if self._kind == "tool_use" and not self._arguments:
             out = self._delta({"type": "input_json_delta", "partial_json": "{}"})
+        if self._kind == "thinking" and not self._signed:
+            out = self._delta({"type": "signature_delta", "signature": UNSIGNED})
+        self._signed = False
         self._kind = None
         self._call = -1
         self._arguments = []

@@ -15,7 +15,7 @@ import msgspec
 from pointsman.dialects._shared import arguments_object, arguments_text
 from pointsman.dialects.base import Target
 from pointsman.dialects.gemini.error import read_error_body
-from pointsman.dialects.gemini.parts import for_client, join
+from pointsman.dialects.gemini.parts import REDACTED, for_client, join
 from pointsman.errors import BadAnswer, ProviderError, RequestError
 from pointsman.types import (
     Audio,
@@ -310,7 +310,9 @@ def write_part(part: Part) -> dict[str, Any]:
             signature = part.signature
         case Reasoning():
             body = {"text": part.text, "thought": True}
-            signature = part.redacted or part.signature
+            signature = part.signature
+            if part.redacted is not None:
+                signature = Signature(part.redacted.value, REDACTED + part.redacted.origin)
         case Text():
             body, signature = {"text": part.text}, part.signature
         case Refusal():

@@ -44,6 +44,7 @@ from pointsman.types import (
 
 __all__ = [
     "DIALECT",
+    "REDACTED",
     "camel",
     "for_client",
     "items_of",
@@ -56,6 +57,9 @@ __all__ = [
 ]
 
 DIALECT = "gemini"
+# Before the origin in a seal: what is sealed is a whole redacted thought, not the signature of one.
+# No provider's name has a colon.
+REDACTED = "redacted:"
 _SNAKE = re.compile(r"(?<=[^_])_([a-z0-9])")
 # A part is one of these, with marks on it.
 _KINDS = ("text", "inlineData", "fileData", "functionCall", "functionResponse")
@@ -273,6 +277,9 @@ def _read_part(part: dict[str, Any], path: str, reading: _Reading) -> Part | Non
     if kind == "fileData":
         return _read_file(camel(part[kind], where), where, reading)
     text = optional(part, "text", want_string, path)
+    if thought and signature is not None and signature.origin.startswith(REDACTED):
+        origin = signature.origin.removeprefix(REDACTED)
+        return Reasoning(redacted=Signature(signature.value, origin))
     if thought:
         return Reasoning(text or "", signature)
     if text is None and signature is None:

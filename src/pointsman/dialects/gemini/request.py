@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pointsman.dialects._shared import (
+    RESULT_SCHEMA,
     at,
     optional,
     required,
@@ -172,7 +173,9 @@ def write_chat(chat: Chat, target: Target) -> Call:
     body = _prompt(chat, target, ignored)
     config = _write_config(chat, target, ignored)
     for name, value in chat.extra.items():
-        if chat.dialect in (DIALECT, "pointsman"):
+        if name == RESULT_SCHEMA:
+            ignored.append(name)
+        elif chat.dialect in (DIALECT, "pointsman"):
             _put_back(name, value, body, config, target)
         elif name in _HINTS:
             ignored.append(name)

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pointsman.dialects._shared import at, optional, required, want_list, want_object, want_string
+from pointsman.dialects._shared import (
+    RESULT_SCHEMA,
+    at,
+    optional,
+    required,
+    want_list,
+    want_object,
+    want_string,
+)
 from pointsman.dialects.base import Target
 from pointsman.dialects.gemini.parts import DIALECT, camel, items_of, note
 from pointsman.errors import RequestError, UnsupportedParameter
@@ -29,7 +37,8 @@ _COUNTS = frozenset(
 )
 # An order of keys says nothing in JSON; `nullable` becomes a type.
 _DROPPED = frozenset(("propertyOrdering", "property_ordering", "nullable"))
-_DECLARED = frozenset(("name", "description", "parameters", "parametersJsonSchema"))
+_RESULTS = ("response", "responseJsonSchema")
+_DECLARED = frozenset(("name", "description", "parameters", "parametersJsonSchema", *_RESULTS))
 
 
 # Schemas
@@ -119,6 +128,8 @@ def read_tools(value: object, notes: dict[str, Any]) -> tuple[Tool | HostedTool,
 
 def _read_declaration(body: dict[str, Any], path: str, notes: dict[str, Any]) -> Tool:
     note(body, _DECLARED, path, notes)
+    if any(body.get(name) for name in _RESULTS):
+        notes[RESULT_SCHEMA] = True
     schema = optional(body, "parametersJsonSchema", want_object, path)
     if schema is None:
         schema = optional(body, "parameters", want_object, path)

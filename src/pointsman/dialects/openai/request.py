@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pointsman.dialects._shared import (
+    RESULT_SCHEMA,
     at,
     optional,
     required,
@@ -49,7 +50,7 @@ _HINTS = frozenset(
     }
 )
 # Those that only marks on parts and tools bring, and that OpenAI's form has no place for.
-_MARKS = frozenset({"cache_control", "citations", "prompt_cache_breakpoint"})
+_MARKS = frozenset({"cache_control", "citations", "prompt_cache_breakpoint", RESULT_SCHEMA})
 
 # Read from a client
 
