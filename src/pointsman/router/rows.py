@@ -82,7 +82,7 @@ def _opened(path: Path) -> BinaryIO:
 def _row(line: bytes, path: Path, number: int) -> Row:
     try:
         return _DECODER.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RouteError(f"{path}:{number}: no recorded outcome: {error}") from error
 
 

@@ -1,0 +1,34 @@
+"""A small set of real outcomes, and a router learned from it once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pointsman.router.classifier import OnnxClassifier
+from pointsman.router.rows import Row, pair_rows
+from pointsman.router.train import Trained, train
+
+STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"
+
+
+@pytest.fixture(scope="session")
+def outcomes() -> Path:
+    return Path(__file__).parent / "data" / "outcomes.jsonl"
+
+
+@pytest.fixture(scope="session")
+def pair(outcomes: Path) -> tuple[list[Row], list[Row]]:
+    return pair_rows(outcomes, STRONG, WEAK)
+
+
+@pytest.fixture(scope="session")
+def trained(pair: tuple[list[Row], list[Row]]) -> Trained:
+    rows, others = pair
+    return train(rows, STRONG, WEAK, others=others, licence="MIT", created="2026-11-24")
+
+
+@pytest.fixture(scope="session")
+def router(trained: Trained) -> OnnxClassifier:
+    return OnnxClassifier.load(trained.model, "the fixture")
