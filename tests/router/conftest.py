@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from router_pair import STRONG, WEAK
 
 from pointsman.router.classifier import OnnxClassifier
 from pointsman.router.rows import Row, pair_rows
 from pointsman.router.train import Trained, train
-
-STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"
 
 
 @pytest.fixture(scope="session")

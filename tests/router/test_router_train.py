@@ -1,0 +1,173 @@
+"""Training, the file that comes out, and the runtime that reads it."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from router_pair import STRONG, WEAK
+
+from pointsman.errors import RouteError
+from pointsman.router import classifier as module
+from pointsman.router.classifier import OnnxClassifier, default_classifier
+from pointsman.router.features import VERSION, look
+from pointsman.router.matrix import BUCKETS, CLIP, bucketed
+from pointsman.router.rows import Outcome, Row
+from pointsman.router.train import train
+
+PROMPTS = ("", "hi", "What is 12 × 3?\nA. 36\nB. 15\nAnswer:", "\ud800", "prove it " * 4000)
+
+
+def test_the_same_rows_give_the_same_bytes(pair, trained):
+    rows, others = pair
+    again = train(rows, STRONG, WEAK, others=others, licence="MIT", created="2026-11-24")
+    assert again.model == trained.model
+    assert again.held_out == trained.held_out
+    assert train(rows, STRONG, WEAK).model != trained.model
+
+
+def test_the_card_says_what_was_learned_from(trained, router):
+    card = router.card
+    assert card == trained.card
+    assert (card.strong, card.weak, card.rows, card.stand_in_rows) == (STRONG, WEAK, 150, 50)
+    assert (card.licence, card.created, card.features) == ("MIT", "2026-11-24", VERSION)
+    assert len(card.data_sha256) == 64
+    assert [len(values) for values in card.quantiles] == [101, 101]
+
+
+def test_held_out_rows_are_ranked_better_than_by_chance_backwards(pair, trained):
+    # 150 rows teach little; but a sign turned round would show.
+    rows, _ = pair
+    assert len(trained.held_out) == len(rows)
+    assert all(0 < p < 1 for p in trained.held_out)
+    mean_true = sum(r.models[WEAK].share >= r.models[STRONG].share for r in rows) / len(rows)
+    assert sum(trained.held_out) / len(rows) == pytest.approx(mean_true, abs=0.02)
+
+
+def test_a_lesson_that_is_there_is_learned():
+    def row(n: int) -> Row:
+        hard = n % 2
+        text = f"integral of x^{n} over dx" if hard else f"name a colour like number {n}"
+        return Row(text, {"s": Outcome(1), "w": Outcome(1 - hard)})
+
+    trained = train([row(n) for n in range(300)], "s", "w")
+    router = OnnxClassifier.load(trained.model, "it")
+    hard, easy = router.estimate("integral of y over dy"), router.estimate("name a colour")
+    assert hard.p_weak < 0.3 < 0.7 < easy.p_weak
+    assert hard.rank < 0.5 < easy.rank
+    pushes = dict(router.pushes("integral of colour"))
+    assert pushes["word:integral"] < 0 < pushes["word:colour"]
+
+
+def test_training_refuses_what_cannot_be_learned(pair):
+    rows, _ = pair
+    with pytest.raises(RouteError, match="49 rows are too few"):
+        train(rows[:49], STRONG, WEAK)
+    with pytest.raises(RouteError, match="as good or better on all rows"):
+        train([Row(str(n), {"s": Outcome(1), "w": Outcome(0)}) for n in range(60)], "s", "w")
+    with pytest.raises(RouteError, match="from 0 to 1"):
+        train(rows, STRONG, WEAK, stand_in_weight=1.5)
+
+
+def test_progress_comes_to_its_end(pair):
+    seen: list[tuple[int, int | None]] = []
+    train(pair[0], STRONG, WEAK, progress=lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+
+
+def reference(model: onnx.ModelProto, text: str) -> np.ndarray:
+    """The graph's formula in numpy, in double precision."""
+    value = {
+        each.name: numpy_helper.to_array(each).astype(float) for each in model.graph.initializer
+    }
+    sight = look(text)
+    side = sight.at_once
+    buckets = bucketed(sight.words)
+    table = value["table"].reshape(2, BUCKETS, 2)[side] * value["scales"][side]
+    words = table[buckets].sum(0) / np.sqrt(len(buckets))
+    plain = np.clip((np.array(sight.surface) - value["mean"]) * value["inverse"], -CLIP, CLIP)
+    logits = words + plain @ value["weights"][side] + value["bias"][side]
+    right = 1 / (1 + np.exp(-logits))
+    will_do = 1 / (1 + np.exp(-(right @ value["signs"] + value["offset"])))
+    return np.array([*right, will_do])
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_the_graph_equals_its_formula(trained, pair, shipped):
+    data = module.files("pointsman").joinpath(module.SHIPPED).read_bytes()
+    data = data if shipped else trained.model
+    router, model = OnnxClassifier.load(data, "it"), onnx.load_from_string(data)
+    for text in (*PROMPTS, *(row.prompt for row in pair[0][:40])):
+        assert router.probabilities(text) == pytest.approx(reference(model, text), abs=1e-5)
+
+
+def test_the_shipped_router_is_small_and_says_whose_data_it_is():
+    router = default_classifier()
+    assert router.size_bytes <= 64 * 1024
+    assert router.card.licence == "Apache-2.0, MIT"
+    assert default_classifier() is router
+
+
+def test_the_shipped_router_is_above_chance_on_prompts_it_never_saw(pair):
+    from pointsman.router.evaluate import evaluate
+
+    # The fixture is of the dev split: no row of it was trained on.
+    rows, _ = pair
+    found = evaluate(
+        [default_classifier().estimate(row.prompt).p_weak for row in rows],
+        [row.models[WEAK].share for row in rows],
+        [row.models[STRONG].share for row in rows],
+    )
+    assert found.apgr > 0.5
+
+
+def test_ranks_lie_from_0_to_1_and_rise_with_p(router):
+    for at_once in (0, 1):
+        values = [router.card.rank(n / 200, at_once) for n in range(201)]
+        assert values == sorted(values)
+        assert (values[0], values[-1]) == (0.0, 1.0)
+
+
+def test_broken_and_foreign_files_are_refused(trained, tmp_path):
+    def refused(data: bytes, why: str) -> None:
+        with pytest.raises(RouteError, match=why) as caught:
+            OnnxClassifier.load(data, "my.onnx")
+        assert "my.onnx" in caught.value.message
+
+    refused(b"", "cannot be loaded")
+    refused(b"not a model", "cannot be loaded")
+    refused(trained.model[: len(trained.model) // 2], "cannot be loaded")
+    refused(b"\0" * (module.MAX_MODEL_BYTES + 1), "is no router: over")
+    refused(foreign({}), "is no router of Pointsman's")
+    refused(foreign({"pointsman": "{"}), "has no card that can be read")
+    refused(foreign({"pointsman": '{"features": 1}'}), f"features 1; this is {VERSION}: train anew")
+    card = msgspec.json.encode(trained.card).decode()
+    refused(foreign({"pointsman": card}), "does not run as a router")
+    with pytest.raises(RouteError, match="cannot be read"):
+        OnnxClassifier.read(tmp_path / "none.onnx")
+
+
+def test_a_router_is_read_from_a_file(trained, tmp_path):
+    path = tmp_path / "r.onnx"
+    path.write_bytes(trained.model)
+    assert OnnxClassifier.read(path).estimate("hi") == OnnxClassifier.load(
+        trained.model, "r"
+    ).estimate("hi")
+
+
+def foreign(facts: dict[str, str]) -> bytes:
+    """A sound model of somebody else's, with these facts."""
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "foreign",
+        [helper.make_tensor_value_info("x", kind, [1])],
+        [helper.make_tensor_value_info("y", kind, [1])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 7
+    helper.set_model_props(model, facts)
+    return model.SerializeToString()
