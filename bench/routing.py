@@ -6,7 +6,8 @@ FOLDER holds train.jsonl.gz and dev.jsonl.gz, rows as `pointsman route train` re
 JSON object: `pairs` (the shipped router on dev, for several pairs of models), `held_out` (on the
 pair's own training rows, each predicted while it was held out), `left_out` (routers trained without
 whole benchmarks, scored on those, all rows), `subjects_left_out` (the same for a fifth of the
-pair's subjects at a time), `latency_us_p50` and `model_bytes`. APGR has 95 % bootstrap intervals;
+pair's subjects at a time), `dial` (the share of dev prompts that would go to the dearer of two
+models, by dial), `dial_at_half` (the same at 0.5, by benchmark), `latency_us_p50` and `model_bytes`. APGR has 95 % bootstrap intervals;
 next to it stand what random gives (0.5), the longest prompts first, the oracle of the subject (its
 mean gain on the same rows, so it flatters itself) and the oracle of the query.
 """
@@ -29,7 +30,6 @@ from pointsman.router.rows import Row, read_rows
 from pointsman.router.train import train
 
 STRONG, WEAK = "gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"
-STAND_IN_WEIGHT = 1.0
 # (strong, weak, how the names of its benchmarks begin)
 PAIRS = (
     (STRONG, WEAK, ("mmlu", "gsm8k")),
@@ -40,6 +40,7 @@ PAIRS = (
     ("gpt-4o-2024-05-13", "gemma-2-2b-it", ("gsm8k", "math-l5")),
     ("gpt-4o-2024-05-13", "meta-llama-3-8b-instruct", ("gsm8k", "math-l5")),
 )
+DIALS = (0.1, 0.3, 0.5, 0.7, 0.9)
 LENGTHS_CHARS = (100, 1_000, 16_000)
 LATENCY_RUNS = 400
 
@@ -92,9 +93,7 @@ def estimates(router: OnnxClassifier, rows: Sequence[Row]) -> list[float]:
 
 def fitted(rows: Sequence[Row], seed: int) -> OnnxClassifier:
     own, others = split(rows, STRONG, WEAK)
-    trained = train(
-        own, STRONG, WEAK, others=others, stand_in_weight=STAND_IN_WEIGHT, seed=seed
-    )
+    trained = train(own, STRONG, WEAK, others=others, seed=seed)
     return OnnxClassifier.load(trained.model, "the router under test")
 
 
@@ -122,6 +121,21 @@ def subjects_left_out(rows: Sequence[Row], samples: int, seed: int) -> dict[str,
 
 def _fold(row: Row) -> int:
     return hashlib.sha256(str(row.domain).encode()).digest()[0] % 5
+
+
+def dial_shares(router: OnnxClassifier, rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    ranks: dict[str, list[float]] = {}
+    for row in rows:
+        ranks.setdefault(row.benchmark, []).append(router.estimate(row.prompt).rank)
+    every = [rank for of in ranks.values() for rank in of]
+    return {
+        "dial": {f"{dial:g}": _share(every, dial) for dial in DIALS},
+        "dial_at_half": {name: _share(of, 0.5) for name, of in ranks.items()},
+    }
+
+
+def _share(ranks: Sequence[float], dial: float) -> float:
+    return round(sum(rank < dial for rank in ranks) / len(ranks), 3)
 
 
 def latency_us(router: OnnxClassifier, rows: Sequence[Row], seed: int) -> dict[str, float]:
@@ -154,11 +168,12 @@ def main() -> None:
         test, _ = split(dev, strong, weak)
         pairs.append(scores(estimates(router, test), test, strong, weak, given.samples))
     own, others = split(learn, STRONG, WEAK)
-    trained = train(own, STRONG, WEAK, others=others, stand_in_weight=STAND_IN_WEIGHT)
+    trained = train(own, STRONG, WEAK, others=others)
     every = [*learn, *dev]
     result = {
         "model_bytes": router.size_bytes,
         "latency_us_p50": latency_us(router, dev, given.seed),
+        **dial_shares(router, dev),
         "pairs": pairs,
         "held_out": scores(trained.held_out, own, STRONG, WEAK, given.samples),
         "left_out": benchmarks_left_out(every, given.samples, given.seed),

@@ -33,19 +33,30 @@ _weak = click.option("--weak", required=True, help="Name of the weak model in DA
 @click.option(
     "--stand-in-weight",
     type=click.FloatRange(0, 1),
-    default=0.1,
+    default=1.0,
     show_default=True,
     help="Weight of rows that only other models were run on.",
 )
+@click.option(
+    "--licence", default="as the data's", show_default=True, help="Licence to write into the card."
+)
 @json_option
 def train(
-    data: Path, strong: str, weak: str, out: Path, stand_in_weight: float, as_json: bool
+    data: Path,
+    strong: str,
+    weak: str,
+    out: Path,
+    stand_in_weight: float,
+    licence: str,
+    as_json: bool,
 ) -> None:
     """Learn a router from recorded outcomes (jsonl or jsonl.gz) and write it to OUT."""
     from pointsman.router.files import train_file
 
     with progress_bar("training") as show:
-        metrics = train_file(data, strong, weak, out, show, stand_in_weight=stand_in_weight)
+        metrics = train_file(
+            data, strong, weak, out, show, stand_in_weight=stand_in_weight, licence=licence
+        )
     _print(metrics, as_json)
 
 
