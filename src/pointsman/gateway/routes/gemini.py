@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["models_verb"]
 
+# Both spellings of a field's name are proto-JSON.
+_COUNTED = ("generateContentRequest", "generate_content_request")
+
 
 async def models_verb(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /v1beta/models/{model}:{verb}`, and the same under `/v1`."""
@@ -66,7 +69,10 @@ async def _generate(gateway: Gateway, exchange: Exchange, ref: str, verb: str, b
 async def _count(gateway: Gateway, exchange: Exchange, ref: str, body: bytes) -> None:
     gateway.begin(exchange)
     tree = decode_body(body)
-    inner = tree.get("generateContentRequest", tree)
+    key = next((k for k in _COUNTED if k in tree), None)
+    inner = tree if key is None else tree[key]
+    if not isinstance(inner, dict):
+        raise RequestError(f"'{key}' must be an object", param=key)
     chat = GEMINI.read_chat({**inner, "model": ref, "stream": False})
     candidate = gateway.door.choose(ref, lambda: chat).candidates[0]
     dispatcher = gateway.door.dispatcher
@@ -75,7 +81,11 @@ async def _count(gateway: Gateway, exchange: Exchange, ref: str, body: bytes) ->
         await exchange.respond_json(200, answer, [(b"x-pointsman-estimate", b"true")])
         return
     binding = dispatcher.binding(candidate.provider)
-    request = binding.post(f"/models/{_quoted(candidate.model)}:countTokens", body)
+    owned = GEMINI.own_body(inner, binding.target(candidate.model))
+    if key is not None:
+        owned = {key: {**owned, "model": f"models/{candidate.model}"}}
+    path = f"/models/{_quoted(candidate.model)}:countTokens"
+    request = binding.post(path, msgspec.json.encode(owned))
     counted = await dispatcher.fetch_json(binding, request, candidate.model)
     await exchange.respond_json(200, counted)
 
@@ -113,7 +123,9 @@ def _renamed(body: bytes, model: str) -> bytes:
     tree = decode_body(body)
     if "model" in tree:
         tree["model"] = model
-    for each in tree.get("requests", ()):
+    for index, each in enumerate(tree.get("requests", ())):
+        if not isinstance(each, dict):
+            raise RequestError(f"'requests[{index}]' must be an object", param=f"requests[{index}]")
         each["model"] = model
     return msgspec.json.encode(tree)
 
