@@ -60,7 +60,7 @@ _FAULTY = frozenset(
     ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
      "MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE")
 )  # fmt: skip
-_ENDED = frozenset(("STOP", "OTHER", "NO_IMAGE", "IMAGE_OTHER", "CONTINUATION"))
+_ENDED = frozenset(("STOP", "OTHER", "NO_IMAGE", "IMAGE_OTHER"))
 # What a part may hold that an answer has no place for here.
 _UNREAD = (
     "inlineData", "fileData", "executableCode", "codeExecutionResult", "toolCall", "toolResponse",
@@ -84,7 +84,8 @@ def bad(target: Target, what: str) -> BadAnswer:
 def read_finish(native: str, target: Target, *, called: bool) -> FinishReason:
     """Give the common reason. Gemini has none for tools: STOP after a call is `tool_calls`.
 
-    OTHER and unknown words are `stop`; the native word is kept beside it.
+    OTHER and unknown words are `stop`; the native word is kept beside it. CONTINUATION is `length`:
+    the answer is not whole, and the token to go on with has no place here.
 
     Raises:
         ProviderError: the model made a call that cannot be used; it may be asked again.
@@ -97,7 +98,7 @@ def read_finish(native: str, target: Target, *, called: bool) -> FinishReason:
             status=502,
             kind=native,
         )
-    if native == "MAX_TOKENS":
+    if native in ("MAX_TOKENS", "CONTINUATION"):
         return "length"
     if native in _FILTERED:
         return "content_filter"

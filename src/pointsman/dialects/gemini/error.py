@@ -1,6 +1,6 @@
 """Gemini's error form, both ways.
 
-Source: google.rpc.Code and google.rpc.RetryInfo (googleapis, read 2026-11), and the official
+Source: google.rpc.Code, google.rpc.BadRequest and google.rpc.RetryInfo (googleapis, read 2026-11), and the official
 client, google-genai 2.34 (`errors.py`).
 """
 
@@ -30,14 +30,28 @@ _STATUSES = {
     "RESOURCE_EXHAUSTED": 429, "INTERNAL": 500, "UNIMPLEMENTED": 501, "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }  # fmt: skip
+_TYPES = "type.googleapis.com/google.rpc."
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)s")
 
 
 def error_body(error: PointsmanError) -> dict[str, Any]:
-    """Give the body of an error; Google's name follows from the status."""
+    """Give the body of an error: Google's own name where the error has one that fits the status,
+    else the one that follows from it; what is wrong and how long to wait are in `details`.
+    """
     other = "INVALID_ARGUMENT" if 400 <= error.status < 500 else "INTERNAL"
     name = _NAMES.get(error.status, other)
-    return {"error": {"code": error.status, "message": error.message, "status": name}}
+    details: list[dict[str, Any]] = []
+    if error.param is not None:
+        violation = {"field": error.param, "description": error.message}
+        details.append({"@type": f"{_TYPES}BadRequest", "fieldViolations": [violation]})
+    if isinstance(error, ProviderError):
+        if error.kind is not None and _STATUSES.get(error.kind) == error.status:
+            name = error.kind
+        if error.retry_after_s is not None:
+            delay = f"{error.retry_after_s:.3f}".rstrip("0").rstrip(".")
+            details.append({"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{delay}s"})
+    body: dict[str, Any] = {"code": error.status, "message": error.message, "status": name}
+    return {"error": {**body, "details": details} if details else body}
 
 
 def write_error(error: PointsmanError) -> tuple[int, dict[str, Any]]:

@@ -66,6 +66,8 @@ _KINDS = ("text", "inlineData", "fileData", "functionCall", "functionResponse")
 _MARKS = frozenset(("thought", "thoughtSignature"))
 # Marks that steer how media is looked at: they change the answer, so writers refuse them by name.
 _MEDIA_MARKS = frozenset(("videoMetadata", "mediaResolution", "mediaProcessing", "partMetadata"))
+# Other names of a sound's format, and the one that OpenAI and Gemini share.
+_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav"}
 _ROLES = {"user": "user", "function": "user", "tool": "user", "model": "assistant"}
 
 
@@ -134,7 +136,11 @@ def join(parts: list[Part], part: Part) -> None:
     last = parts[-1] if parts else None
     if isinstance(part, Text) and isinstance(last, Text) and last.signature is None:
         parts[-1] = Text(last.text + part.text, part.signature)
-    elif isinstance(part, Reasoning) and isinstance(last, Reasoning) and last.signature is None:
+    elif (
+        isinstance(part, Reasoning)
+        and isinstance(last, Reasoning)
+        and not (last.signature or last.redacted or part.redacted)
+    ):
         parts[-1] = Reasoning(last.text + part.text, part.signature)
     else:
         parts.append(part)
@@ -147,6 +153,7 @@ class _Reading:
         self.notes = notes
         self.waiting: dict[str, list[str]] = {}
         self.ids: set[str] = set()
+        self.minted: set[str] = set()
         self.count = 0
 
     def identity(self, given: str | None) -> str:
@@ -157,7 +164,24 @@ class _Reading:
             identity = f"call_gemini_{self.count}"
         self.count += 1
         self.ids.add(identity)
+        if not given:
+            self.minted.add(identity)
         return identity
+
+    def answered(self, name: str, given: str | None) -> str | None:
+        """The id of the call that a result answers; None where no call waits.
+
+        Some clients keep the ids of results and not those of calls, so an id that no call has
+        belongs to the first that waits without one.
+        """
+        waiting = self.waiting.get(name, [])
+        if given and given not in self.ids:
+            found = next((each for each in waiting if each in self.minted), given)
+        else:
+            found = given or (waiting[0] if waiting else "")
+        if found in waiting:
+            waiting.remove(found)
+        return found or None
 
 
 def items_of(value: object, path: str) -> list[tuple[object, str]]:
@@ -301,14 +325,9 @@ def _read_call(
 def _read_result(response: dict[str, Any], path: str, reading: _Reading) -> ToolResult:
     note(response, frozenset(("id", "name", "response", "parts")), path, reading.notes)
     name = required(response, "name", want_string, path)
-    identity = optional(response, "id", want_string, path)
-    waiting = reading.waiting.get(name, [])
-    if identity and identity in waiting:
-        waiting.remove(identity)
-    elif not identity:
-        if not waiting:
-            raise RequestError(f"'{path}' answers no call of '{name}'", param=path)
-        identity = waiting.pop(0)
+    identity = reading.answered(name, optional(response, "id", want_string, path))
+    if identity is None:
+        raise RequestError(f"'{path}' answers no call of '{name}'", param=path)
     value = optional(response, "response", want_object, path) or {}
     content: list[Text | Image | File] = [Text(msgspec.json.encode(value).decode())]
     parts = response.get("parts")
@@ -324,12 +343,13 @@ def _read_result(response: dict[str, Any], path: str, reading: _Reading) -> Tool
 def _read_blob(blob: dict[str, Any], path: str, reading: _Reading) -> Part:
     note(blob, frozenset(("data", "mimeType", "displayName")), path, reading.notes)
     data = plain_base64(required(blob, "data", want_string, path), at(path, "data"))
-    media_type = required(blob, "mimeType", want_string, path)
+    media_type = required(blob, "mimeType", want_string, path).lower()
     name = optional(blob, "displayName", want_string, path)
     if media_type.startswith("image/"):
         return Image(media_type=media_type, data=data)
     if media_type.startswith("audio/"):
-        return Audio(data, media_type.removeprefix("audio/"))
+        kind = media_type.removeprefix("audio/")
+        return Audio(data, _FORMATS.get(kind, kind))
     return File(name=name, media_type=media_type, data=data)
 
 

@@ -114,6 +114,8 @@ class Reader:
             return [Finished("content_filter", 0, self._blocked)]
         out: list[Chunk] = []
         for number, native in sorted(self._natives.items()):
+            if native is None and self._blocked is not None:
+                out.append(Finished("content_filter", number, self._blocked))
             if native is not None:
                 called = self._calls.get(number, 0) > 0
                 out.append(
