@@ -6,7 +6,7 @@ Source: the official client, google-genai 2.34 (`models.py`: `generate_content_s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -28,7 +28,8 @@ from pointsman.dialects.gemini.answer import (
     write_usage,
 )
 from pointsman.dialects.gemini.error import error_body, read_error_body
-from pointsman.errors import BadAnswer, PointsmanError, StreamCut
+from pointsman.dialects.gemini.partial import GrowingCall, is_partial
+from pointsman.errors import BadAnswer, PointsmanError, RequestError, StreamCut
 from pointsman.types import (
     Chat,
     Chunk,
@@ -37,6 +38,7 @@ from pointsman.types import (
     Reasoning,
     ReasoningDelta,
     RefusalDelta,
+    Signature,
     Started,
     Text,
     TextDelta,
@@ -64,6 +66,7 @@ class Reader:
         self._target = target
         self._started = False
         self._calls: dict[int, int] = {}
+        self._growing: dict[int, GrowingCall] = {}
         self._natives: dict[int, str | None] = {}
         self._blocked: str | None = None
 
@@ -113,15 +116,21 @@ class Reader:
         if self._blocked is not None and not self._natives:
             return [Finished("content_filter", 0, self._blocked)]
         out: list[Chunk] = []
+        ended = 0
         for number, native in sorted(self._natives.items()):
             if native is None and self._blocked is not None:
                 out.append(Finished("content_filter", number, self._blocked))
-            if native is not None:
+            elif native is not None:
+                if number in self._growing and native == "STOP":
+                    # Its last piece was not marked; one that a limit cut off is no call.
+                    self._emit(self._growing.pop(number).part(), number, out)
                 called = self._calls.get(number, 0) > 0
-                out.append(
-                    Finished(read_finish(native, self._target, called=called), number, native)
-                )
-        if not out or len(out) < len(self._natives):
+                reason = read_finish(native, self._target, called=called)
+                out.append(Finished(reason, number, native))
+            else:
+                continue
+            ended += 1
+        if not ended or ended < len(self._natives):
             raise StreamCut(
                 f"{self._target.provider} ended its stream for {self._target.model}"
                 " before the answer's end",
@@ -136,8 +145,7 @@ class Reader:
         content = item.get("content")
         raw = content.get("parts") if isinstance(content, Mapping) else None
         for each in raw if isinstance(raw, list) else ():
-            part = read_part(each, self._target)
-            if part is not None:
+            for part in self._parts(each, number):
                 self._emit(part, number, out)
         logprobs = read_logprobs(item.get("logprobsResult"))
         if logprobs:
@@ -146,6 +154,43 @@ class Reader:
         if native is not None:
             read_finish(native, self._target, called=False)
         self._natives[number] = native or self._natives.get(number)
+
+    def _parts(self, raw: object, number: int) -> Iterator[Part]:
+        """The parts that are whole with this one: a call may come in pieces."""
+        part_of = raw if isinstance(raw, Mapping) else {}
+        call = part_of.get("functionCall")
+        growing = self._growing.get(number)
+        if isinstance(call, Mapping):
+            if growing is not None and call.get("name") and call.get("id") != growing.id:
+                yield self._growing.pop(number).part()
+                growing = None
+            if growing is not None or is_partial(call):
+                yield from self._grow(growing, part_of, call, number)
+                return
+        part = read_part(raw, self._target)
+        if part is not None:
+            yield part
+
+    def _grow(
+        self,
+        growing: GrowingCall | None,
+        raw: Mapping[str, Any],
+        call: Mapping[str, Any],
+        number: int,
+    ) -> Iterator[Part]:
+        try:
+            if growing is None:
+                first = read_part(raw, self._target)
+                if not isinstance(first, ToolCall):
+                    return
+                growing = self._growing[number] = GrowingCall(first)
+            value = raw.get("thoughtSignature")
+            signed = isinstance(value, str) and value != ""
+            growing.feed(call, Signature(str(value), self._target.provider) if signed else None)
+        except RequestError as error:
+            raise bad(self._target, error.message) from error
+        if call.get("willContinue") is not True:
+            yield self._growing.pop(number).part()
 
     def _emit(self, part: Part, number: int, out: list[Chunk]) -> None:
         if isinstance(part, Text):
