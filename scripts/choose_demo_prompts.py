@@ -3,9 +3,10 @@
     python scripts/choose_demo_prompts.py FOLDER
 
 FOLDER holds train.jsonl.gz and dev.jsonl.gz: rows with `id`, `benchmark`, `prompt` and `models`
-(name → {"s": score, "scale": its maximum where not 1}). Only benchmarks under the MIT licence or
-Apache-2.0 are taken, only prompts of at most 700 characters, and of each benchmark eight that lie
-evenly from its easiest to its hardest. The same folder gives the same file.
+(name → {"s": score, "scale": its maximum where not 1}). Only benchmarks whose questions are under the
+MIT licence are taken (TriviaQA is not: its repository's Apache-2.0 covers the code alone), only
+prompts of at most 700 characters, and of each benchmark ten that lie evenly from its easiest to its
+hardest. The same folder gives the same file.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 OUT = Path(__file__).parent.parent / "src" / "pointsman" / "data" / "demo"
-PER_BENCHMARK = 8
+PER_BENCHMARK = 10
 MAX_CHARS = 700
 
 # Benchmark in the file → (name, licence, where it comes from).
 BENCHMARKS = {
-    "llmrouter/commonsense_qa": ("CommonsenseQA", "MIT", "jonathanherzig/commonsenseqa"),
-    "llmrouter/trivia_qa": ("TriviaQA", "Apache-2.0", "mandarjoshi90/triviaqa"),
+    "llmrouter/commonsense_qa": ("CommonsenseQA", "MIT", "tau/commonsense_qa (Hugging Face)"),
     "mmlu": ("MMLU", "MIT", "hendrycks/test"),
     "gsm8k": ("GSM8K", "MIT", "openai/grade-school-math"),
     "mmlu-pro": ("MMLU-Pro", "MIT", "TIGER-AI-Lab/MMLU-Pro"),
@@ -32,7 +32,6 @@ BENCHMARKS = {
 }
 OUTCOMES = {
     "llmrouter/commonsense_qa": "ulab-uiuc/LLMRouter (MIT)",
-    "llmrouter/trivia_qa": "ulab-uiuc/LLMRouter (MIT)",
     "mmlu": "lm-sys/RouteLLM (Apache-2.0)",
     "gsm8k": "lm-sys/RouteLLM and WildEval/ZeroEval (Apache-2.0)",
     "mmlu-pro": "TIGER-AI-Lab/MMLU-Pro (Apache-2.0)",
@@ -83,7 +82,7 @@ def main() -> None:
         "Chosen by `scripts/choose_demo_prompts.py`; prompts only, no answers. `difficulty` is the",
         "share of the models with a recorded outcome that got the prompt wrong.",
         "",
-        "| benchmark | repository | licence | outcomes from |",
+        "| benchmark | origin | licence | outcomes from |",
         "| --- | --- | --- | --- |",
         *(
             f"| {name} | {origin} | {licence} | {OUTCOMES[key]} |"
