@@ -30,7 +30,7 @@ __all__ = ["Asked", "Relay"]
 
 _JSON = msgspec.json.Encoder()
 _ANY = msgspec.json.Decoder(dict[str, Any])
-_SSE_TYPE = b"text/event-stream; charset=utf-8"
+SSE_TYPE = b"text/event-stream; charset=utf-8"
 # What marks a complete stream, dialect by dialect. A raw line break or an unescaped quote before
 # the word cannot stand inside a JSON string, so a model's text can't pretend to be the end.
 _ENDS = {
@@ -63,6 +63,7 @@ class Asked:
         "ref",
         "stream",
         "stream_options",
+        "stream_type",
         "writer",
     )
 
@@ -78,6 +79,7 @@ class Asked:
         stream_options: bool = True,
         mend: Callable[[dict[str, Any]], None] | None = None,
         writer: Callable[[Chat], StreamWriter] | None = None,
+        stream_type: bytes = SSE_TYPE,
     ) -> None:
         self.dialect = dialect
         self.body = body
@@ -87,6 +89,7 @@ class Asked:
         self.headers = headers
         self.stream_options = stream_options
         self.writer = writer or dialect.stream_writer
+        self.stream_type = stream_type
         self.passed = False
         self.hide_usage = False
         self._mend = mend
@@ -288,7 +291,7 @@ class Relay:
         writer = asked.writer(asked.chat())
         accumulator = Accumulator()
         usage: Usage | None = None
-        head.append((b"content-type", _SSE_TYPE))
+        head.append((b"content-type", asked.stream_type))
 
         async def put(chunks: list[Chunk], last: bytes = b"") -> None:
             nonlocal usage

@@ -12,7 +12,7 @@ from pointsman.dialects.base import Call, Dialect
 from pointsman.dialects.gemini import GEMINI
 from pointsman.errors import RequestError, UnsupportedParameter
 from pointsman.gateway.exchange import Exchange
-from pointsman.gateway.relay import Asked
+from pointsman.gateway.relay import SSE_TYPE, Asked
 from pointsman.gateway.routes.anthropic import estimate_tokens
 from pointsman.gateway.wire import decode_body
 from pointsman.providers.binding import Binding
@@ -61,6 +61,7 @@ async def _generate(gateway: Gateway, exchange: Exchange, ref: str, verb: str, b
         path=lambda model: f"/models/{_quoted(model)}{suffix}",
         mend=mend,
         writer=GEMINI.stream_writer if sse or not stream else GEMINI.array_stream_writer,
+        stream_type=SSE_TYPE if sse else b"application/json; charset=utf-8",
     )
     decode_body(body)  # What is no JSON is refused here, before anybody is asked.
     await gateway.relay.answer(exchange, asked, started_s)

@@ -114,7 +114,14 @@ def _openai_list(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _anthropic_row(model: ModelInfo) -> dict[str, Any]:
     date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(model.created or 0))
-    return {"type": "model", "id": model.ref, "display_name": model.ref, "created_at": date}
+    return {
+        "type": "model",
+        "id": model.ref,
+        "display_name": model.ref,
+        "created_at": date,
+        # Which are deprecated is not known here; the client's type requires the field.
+        "lifecycle": "active",
+    }
 
 
 def _anthropic_list(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""The clients' own loops, and LangChain's, over each upstream: several turns, thoughts and tools."""
+
+from __future__ import annotations
+
+import json
+
+import anthropic
+import openai
+import pytest
+from google import genai
+from google.genai import types
+from langchain_anthropic import ChatAnthropic
+from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_google_genai import ChatGoogleGenerativeAI
+from langchain_openai import ChatOpenAI
+
+from pointsman.testing import Answer, Call
+
+TURNS = [
+    Answer(
+        text="I double it.",
+        reasoning="four is to be doubled",
+        signature="signed",
+        calls=(Call("double", {"number": 4}, signature="on the call"),),
+    ),
+    Answer(calls=(Call("double", {"number": 8}), Call("double", {"number": 5}))),
+    Answer(text="It is 16, and 10."),
+]
+
+
+def double(number: int) -> str:
+    """Doubles a number.
+
+    Args:
+        number: What is doubled.
+    """
+    return str(2 * number)
+
+
+def results_sent(site):
+    """What the last request holds of the tools' results, in order, whatever its dialect."""
+    text = json.dumps(site.sent.body)
+    return [text.find(f'"{each}"') for each in ("8", "16", "10")]
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("stream", [False, True])
+def test_anthropics_tool_runner(site, upstream, stream):
+    site.fake.play(TURNS)
+    with anthropic.Anthropic(base_url=site.url, api_key="any", max_retries=0) as client:
+        runner = client.beta.messages.tool_runner(
+            model=f"{upstream}:m",
+            max_tokens=2000,
+            tools=[anthropic.beta_tool(double)],
+            messages=[{"role": "user", "content": "Double 4, and so on."}],
+            stream=stream,
+        )
+        last = runner.until_done()
+    assert last.content[0].text == "It is 16, and 10."
+    assert len(site.fake.requests) == 3
+    assert -1 not in results_sent(site) and results_sent(site) == sorted(results_sent(site))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_googles_chat(site, upstream, stream):
+    site.fake.play(TURNS)
+    options = types.HttpOptions(base_url=site.url, timeout=20_000)
+    with genai.Client(api_key="any", vertexai=False, http_options=options) as client:
+        chat = client.chats.create(
+            model=f"{upstream}:m", config=types.GenerateContentConfig(tools=[double])
+        )
+        if stream:
+            text = "".join(chunk.text or "" for chunk in chat.send_message_stream("Double 4."))
+            assert text.endswith("It is 16, and 10.")
+        else:
+            assert chat.send_message("Double 4.").text == "It is 16, and 10."
+        assert len(site.fake.requests) == 3
+        assert -1 not in results_sent(site) and results_sent(site) == sorted(results_sent(site))
+        chat.send_message("And now?")
+    assert "And now?" in json.dumps(site.sent.body)
+    assert "It is 16, and 10." in json.dumps(site.sent.body)
+
+
+def test_openais_raw_response(site, upstream):
+    with openai.OpenAI(base_url=site.url + "/v1", api_key="any") as client:
+        messages = [{"role": "user", "content": "hi"}]
+        raw = client.chat.completions.with_raw_response.create(
+            model=f"{upstream}:m", messages=messages
+        )
+    assert raw.headers["x-pointsman-model"] == f"{upstream}:m"
+    assert raw.parse().choices[0].message.content
+
+
+def chat_openai(url, ref):
+    return ChatOpenAI(model=ref, base_url=url + "/v1", api_key="any", max_retries=0)
+
+
+def chat_anthropic(url, ref):
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    return ChatAnthropic(
+        model=ref, base_url=url, api_key="any", max_retries=0, thinking=thinking, max_tokens=4000
+    )
+
+
+def chat_google(url, ref):
+    return ChatGoogleGenerativeAI(
+        model=ref, base_url=url, api_key="any", max_retries=1, include_thoughts=True
+    )
+
+
+@pytest.mark.parametrize("make", [chat_openai, chat_anthropic, chat_google])
+@pytest.mark.parametrize("stream", [False, True])
+def test_langchains_loop(site, upstream, make, stream):
+    """Thoughts and signatures make the round through LangChain's messages, three turns long."""
+    site.fake.play(TURNS)
+    model = make(site.url, f"{upstream}:m").bind_tools([double])
+    history = [HumanMessage("Double 4, and so on.")]
+    for _ in TURNS:
+        if stream:
+            answer = None
+            for chunk in model.stream(history):
+                answer = chunk if answer is None else answer + chunk
+        else:
+            answer = model.invoke(history)
+        history.append(answer)
+        for call in answer.tool_calls:
+            history.append(ToolMessage(double(**call["args"]), tool_call_id=call["id"]))
+    assert answer.text == "It is 16, and 10."
+    assert [type(each).__name__.removesuffix("Chunk") for each in history] == [
+        "HumanMessage",
+        "AIMessage",
+        "ToolMessage",
+        "AIMessage",
+        "ToolMessage",
+        "ToolMessage",
+        "AIMessage",
+    ]
+    assert -1 not in results_sent(site) and results_sent(site) == sorted(results_sent(site))
+    body = site.sent.body
+    if upstream == "anthropic":
+        assert body["messages"][1]["content"][0] == {
+            "type": "thinking",
+            "thinking": "four is to be doubled",
+            "signature": "signed",
+        }
+    elif upstream == "gemini":
+        calls = [part for part in body["contents"][1]["parts"] if "functionCall" in part]
+        assert calls[0]["thoughtSignature"] == "b24gdGhlIGNhbGw="
