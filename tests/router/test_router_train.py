@@ -107,7 +107,9 @@ def test_the_graph_equals_its_formula(trained, pair, shipped):
 def test_the_shipped_router_is_small_and_says_whose_data_it_is():
     router = default_classifier()
     assert router.size_bytes <= 64 * 1024
-    assert "Apache-2.0" in router.card.licence and "CC-BY-SA-4.0" in router.card.licence
+    assert router.card.licence == "outcomes Apache-2.0 and MIT; prompts as card.md says"
+    page = module.files("pointsman").joinpath("data/router/card.md").read_text("utf-8")
+    assert "CC-BY-SA-4.0" in page and f"{router.card.stand_in_rows:,}" in page
     assert default_classifier() is router
 
 
