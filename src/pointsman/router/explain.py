@@ -80,7 +80,13 @@ def _candidates(decision: Decision) -> tuple[Considered, ...]:
     prices = dict(decision.prices)
     found = []
     for place, ref in enumerate(decision.order):
-        why = "; ".join(decision.reasons) if place == 0 else f"asked if {place} before it failed"
-        found.append(Considered(ref, "fallback" if place else "chosen", why, prices.get(ref)))
+        why = (
+            "; ".join(decision.reasons)
+            if place == 0
+            else f"asked if {decision.order[place - 1]} fails"
+        )
+        price = prices.get(ref)
+        price = None if price is None else round(price, 6)
+        found.append(Considered(ref, "fallback" if place else "chosen", why, price))
     found += [Considered(ref, "excluded", why) for ref, why in decision.excluded]
     return tuple(found)
