@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pointsman.recall import Recall
 from pointsman.types import (
     Chat,
@@ -32,17 +34,24 @@ def chat(*parts):
     )
 
 
-def test_signed_thoughts_come_back_before_their_call_in_order():
+ONE, TWO = ToolCall("c1", "f"), ToolCall("c2", "g")
+
+
+@pytest.mark.parametrize(
+    ("said", "carried"),
+    [
+        # Anthropic refuses a turn that thought and begins with something else.
+        ((SIGNED, SEALED, Text("so"), ONE, TWO), (Text("so"), ONE, TWO)),
+        ((Text("so"), SIGNED, SEALED, ONE, TWO), (Text("so"), ONE, TWO)),
+        ((SIGNED, Text("so"), SEALED, ONE, TWO), (Text("so"), ONE, TWO)),
+        ((SIGNED, Text("so"), ONE, SEALED, TWO), (Text("so"), ONE, TWO)),
+        ((SIGNED, Text("so"), ONE, SEALED, TWO), (Reasoning("hm"), Text("so"), ONE, TWO)),
+    ],
+)
+def test_signed_thoughts_come_back_where_they_stood(said, carried):
     recall = Recall()
-    recall.remember(answer(SIGNED, SEALED, Text("so"), ToolCall("c1", "f"), ToolCall("c2", "g")))
-    restored = recall.restore(chat(Text("so"), ToolCall("c1", "f"), ToolCall("c2", "g")))
-    assert restored.messages[1].parts == (
-        Text("so"),
-        SIGNED,
-        SEALED,
-        ToolCall("c1", "f"),
-        ToolCall("c2", "g"),
-    )
+    recall.remember(answer(*said))
+    assert recall.restore(chat(*carried)).messages[1].parts == said
 
 
 def test_unsigned_copies_make_way_and_signed_ones_stay():

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import msgspec
 from msgspec import Struct
 
-from pointsman.types import Chat, Completion, Message, Part, Reasoning, Signature, ToolCall
+from pointsman.types import Chat, Completion, Message, Part, Reasoning, Signature, Text, ToolCall
 
 __all__ = ["Recall"]
 
@@ -20,6 +20,9 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 class _Kept(Struct, frozen=True):
+    """`ahead` stood before the text that came before the call, `reasoning` between the two."""
+
+    ahead: tuple[Reasoning, ...]
     reasoning: tuple[Reasoning, ...]
     signature: Signature | None
     size_bytes: int
@@ -36,13 +39,16 @@ class Recall:
     def remember(self, completion: Completion) -> None:
         """Keep the signed parts of an answer that calls tools."""
         for choice in completion.choices:
+            ahead: list[Reasoning] = []
             reasoning: list[Reasoning] = []
             for part in choice.parts:
                 if isinstance(part, Reasoning) and (part.signature or part.redacted):
                     reasoning.append(part)
-                elif isinstance(part, ToolCall) and (reasoning or part.signature):
-                    self._keep(part.id, tuple(reasoning), part.signature)
-                    reasoning = []
+                elif isinstance(part, Text) and part.text:
+                    ahead, reasoning = ahead + reasoning, []
+                elif isinstance(part, ToolCall) and (ahead or reasoning or part.signature):
+                    self._keep(part.id, tuple(ahead), tuple(reasoning), part.signature)
+                    ahead, reasoning = [], []
 
     def restore(self, chat: Chat) -> Chat:
         """Give the chat with what is remembered put back where the client left it out."""
@@ -58,28 +64,43 @@ class Recall:
             isinstance(p, Reasoning) and (p.signature or p.redacted) for p in message.parts
         )
         parts: list[Part] = []
+        # What stands between two calls belongs to the second one.
+        between: list[Part] = []
         for part in message.parts:
-            kept = self._kept.get(part.id) if isinstance(part, ToolCall) else None
-            if kept is None or not isinstance(part, ToolCall):
-                parts.append(part)
+            if not isinstance(part, ToolCall):
+                between.append(part)
                 continue
-            if kept.reasoning and not signed:
-                # Unsigned copies of the same thoughts make way for the signed ones.
-                parts = [p for p in parts if not isinstance(p, Reasoning) or p.signature]
-                parts.extend(kept.reasoning)
-            parts.append(msgspec.structs.replace(part, signature=part.signature or kept.signature))
-        return msgspec.structs.replace(message, parts=tuple(parts))
+            kept = self._kept.get(part.id)
+            if kept is not None:
+                if (kept.ahead or kept.reasoning) and not signed:
+                    # Unsigned copies of the same thoughts make way for the signed ones.
+                    parts, between = _without_copies(parts), _without_copies(between)
+                    between = [*kept.ahead, *between, *kept.reasoning]
+                part = msgspec.structs.replace(part, signature=part.signature or kept.signature)
+            parts += [*between, part]
+            between = []
+        return msgspec.structs.replace(message, parts=(*parts, *between))
 
     def _keep(
-        self, call_id: str, reasoning: tuple[Reasoning, ...], signature: Signature | None
+        self,
+        call_id: str,
+        ahead: tuple[Reasoning, ...],
+        reasoning: tuple[Reasoning, ...],
+        signature: Signature | None,
     ) -> None:
-        size = len(call_id) + sum(_size(part) for part in reasoning)
+        size = len(call_id) + sum(_size(part) for part in ahead + reasoning)
         size += len(signature.value) if signature else 0
         old = self._kept.pop(call_id, None)
         self._size += size - (old.size_bytes if old else 0)
-        self._kept[call_id] = _Kept(reasoning, signature, size)
+        self._kept[call_id] = _Kept(ahead, reasoning, signature, size)
         while self._size > self._max and self._kept:
             self._size -= self._kept.popitem(last=False)[1].size_bytes
+
+
+def _without_copies(parts: list[Part]) -> list[Part]:
+    return [
+        part for part in parts if not isinstance(part, Reasoning) or part.signature or part.redacted
+    ]
 
 
 def _size(part: Reasoning) -> int:
