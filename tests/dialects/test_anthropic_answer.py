@@ -278,6 +278,13 @@ def test_an_error_is_written(error, status, kind):
     )
 
 
+def test_a_thread_is_refused_in_the_words_that_the_client_recovers_from():
+    _, body = ANTHROPIC.write_error(UnsupportedParameter("thread", "p"))
+    assert body["error"]["details"] == {"error_code": "thread_unsupported_request"}
+    _, body = ANTHROPIC.write_error(UnsupportedParameter("top_k", "p"))
+    assert "details" not in body["error"]
+
+
 def read_error(status, body, headers=None):
     return ANTHROPIC.read_error(status, headers or {}, body, TARGET)
 

@@ -1,7 +1,8 @@
 """Anthropic's error form, both ways.
 
 Source: the types of the official client, anthropic 2.12.0 (`types/shared/error_type.py`,
-`_exceptions.py`), and Anthropic's API documentation, "Errors" (read 2026-11).
+`types/thread_unsupported_request_error_details.py`, `_exceptions.py`), and Anthropic's API
+documentation, "Errors" (read 2026-11).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 
 from pointsman.dialects._shared import error_message, retry_after_s
 from pointsman.dialects.base import Target
-from pointsman.errors import PointsmanError, ProviderError
+from pointsman.errors import PointsmanError, ProviderError, UnsupportedParameter
 
 __all__ = ["read_error", "read_error_body", "write_error"]
 
@@ -37,13 +38,19 @@ _TYPE_STATUS = {kind: status for status, kind in _STATUS_TYPE.items() if status 
 def write_error(error: PointsmanError) -> tuple[int, dict[str, Any]]:
     """Give the status and the body. The type follows from the status, but for an upstream's own
     word where that is one of Anthropic's.
+
+    A thread that the target has none of is refused with the details that make Anthropic's own
+    client send the whole history instead.
     """
     status = error.status
     kind = error.kind if isinstance(error, ProviderError) else None
     if kind not in _TYPE_STATUS:
         other = "invalid_request_error" if 400 <= status < 500 else "api_error"
         kind = _STATUS_TYPE.get(status, other)
-    return status, {"type": "error", "error": {"type": kind, "message": error.message}}
+    body: dict[str, Any] = {"type": kind, "message": error.message}
+    if isinstance(error, UnsupportedParameter) and error.param == "thread":
+        body["details"] = {"error_code": "thread_unsupported_request"}
+    return status, {"type": "error", "error": body}
 
 
 def read_error_body(body: Mapping[str, Any], target: Target) -> ProviderError:
