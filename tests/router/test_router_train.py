@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 import numpy as np
 import onnx
@@ -9,7 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 from router_pair import STRONG, WEAK
 
-from pointsman.errors import RouteError
+from pointsman.errors import MissingExtra, RouteError
 from pointsman.router import classifier as module
 from pointsman.router.classifier import OnnxClassifier, default_classifier
 from pointsman.router.features import VERSION, look
@@ -69,6 +71,19 @@ def test_training_refuses_what_cannot_be_learned(pair):
         train([Row(str(n), {"s": Outcome(1), "w": Outcome(0)}) for n in range(60)], "s", "w")
     with pytest.raises(RouteError, match="from 0 to 1"):
         train(rows, STRONG, WEAK, stand_in_weight=1.5)
+
+
+@pytest.mark.parametrize("missing", ["numpy", "scipy", "onnx"])
+def test_without_the_extra_it_says_what_to_install(pair, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtra, match=r"pointsman\[train\]"):
+        train(pair[0], STRONG, WEAK)
+
+
+def test_without_onnxruntime_it_says_what_to_install(trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtra, match=r"pointsman\[router\]"):
+        OnnxClassifier.load(trained.model, "it")
 
 
 def test_progress_comes_to_its_end(pair):

@@ -80,42 +80,22 @@ def train(
 
     `others` are rows without the pair's outcomes; those with four models or more are learned from
     at `stand_in_weight`, 0 to 1 (see `standins`). `licence` and `created` go into the card as they
-    are.
-    `progress` gets (steps done, steps in all).
+    are. `progress` gets (steps done, steps in all).
 
     Raises:
         MissingExtra: numpy, scipy or onnx is not installed.
         RouteError: under 50 rows, a weight out of range, or a pair of which one is never worse than
             the other.
     """
-    try:
-        import numpy as np
-        import onnx  # noqa: F401  # needed at the end, missed at the start
-        import scipy  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("training a router", "train") from error
-    if not 0 <= stand_in_weight <= 1:
-        raise RouteError("the weight of stand-ins is a number from 0 to 1")
-    if len(rows) < MIN_ROWS:
-        raise RouteError(f"{len(rows)} rows are too few to learn from; {MIN_ROWS} are the least")
-    will_do = np.array([row.models[weak].share >= row.models[strong].share for row in rows], float)
-    if will_do.min() == will_do.max():
-        better = strong if will_do[0] == 0 else weak
-        raise RouteError(f"'{better}' is as good or better on all rows: there is nothing to learn")
+    _require_extra()
+    will_do = _will_do(rows, strong, weak)
+    _check(will_do, strong, weak, stand_in_weight)
     substitutes = stand_ins(others, strong, weak) if stand_in_weight > 0 else []
     every = [*rows, *(each.row for each in substitutes)]
-    sights = [look(row.prompt) for row in every]
-    weight = np.array([1.0] * len(rows) + [stand_in_weight] * len(substitutes))
-    scaling = Scaling.of(sights, weight)
-    table = _Table(
-        features=_features(sights, scaling),
-        at_once=np.array([sight.at_once for sight in sights]),
-        weak=np.array([row.models[weak].share for row in rows] + [s.weak for s in substitutes]),
-        strong=np.array(
-            [row.models[strong].share for row in rows] + [s.strong for s in substitutes]
-        ),
-        weight=weight,
-    )
+    low = [row.models[weak].share for row in rows] + [each.weak for each in substitutes]
+    high = [row.models[strong].share for row in rows] + [each.strong for each in substitutes]
+    weights = [1.0] * len(rows) + [stand_in_weight] * len(substitutes)
+    table, scaling = _table(every, low, high, weights)
     gain = _held_out_gain(table, _folds(every, seed), progress)
     slope, offset = _curve(gain[: len(rows)], will_do)
     p_weak = _sigmoid(slope * gain + offset)
@@ -134,6 +114,44 @@ def train(
     heads = _export_form(_sides(table), slope, offset)
     progress(FOLDS + 1, FOLDS + 1)
     return Trained(export(heads, scaling, card), card, tuple(map(float, p_weak[: len(rows)])))
+
+
+def _require_extra() -> None:
+    try:
+        import numpy  # noqa: F401
+        import onnx  # noqa: F401  # needed at the end, missed at the start
+        import scipy  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("training a router", "train") from error
+
+
+def _will_do(rows: Sequence[Row], strong: str, weak: str) -> Any:
+    import numpy as np
+
+    return np.array([row.models[weak].share >= row.models[strong].share for row in rows], float)
+
+
+def _check(will_do: Any, strong: str, weak: str, stand_in_weight: float) -> None:
+    if not 0 <= stand_in_weight <= 1:
+        raise RouteError("the weight of stand-ins is a number from 0 to 1")
+    if len(will_do) < MIN_ROWS:
+        raise RouteError(f"{len(will_do)} rows are too few to learn from; {MIN_ROWS} are the least")
+    if will_do.min() == will_do.max():
+        better = strong if will_do[0] == 0 else weak
+        raise RouteError(f"'{better}' is as good or better on all rows: there is nothing to learn")
+
+
+def _table(
+    rows: Sequence[Row], weak: Sequence[float], strong: Sequence[float], weights: Sequence[float]
+) -> tuple[_Table, Scaling]:
+    import numpy as np
+
+    sights = [look(row.prompt) for row in rows]
+    weight = np.array(weights)
+    scaling = Scaling.of(sights, weight)
+    at_once = np.array([sight.at_once for sight in sights])
+    features = _features(sights, scaling)
+    return _Table(features, at_once, np.array(weak), np.array(strong), weight), scaling
 
 
 def _features(sights: Sequence[Any], scaling: Scaling) -> Any:
