@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pointsman.recall import Recall
+from pointsman._stream import explode
+from pointsman.recall import Outline, Recall
 from pointsman.types import (
     Chat,
     Choice,
@@ -11,6 +12,7 @@ from pointsman.types import (
     Reasoning,
     Signature,
     Text,
+    TextDelta,
     ToolCall,
     ToolResult,
 )
@@ -52,6 +54,27 @@ def test_signed_thoughts_come_back_where_they_stood(said, carried):
     recall = Recall()
     recall.remember(answer(*said))
     assert recall.restore(chat(*carried)).messages[1].parts == said
+
+
+def test_an_outline_keeps_places_and_not_the_text():
+    outline = Outline()
+    said = (SIGNED, Text("so " * 1000), SEALED, ONE, Text("and"), TWO)
+    for chunk in explode(answer(*said)):
+        pieces = (
+            [TextDelta(word) for word in chunk.text.split()]
+            if type(chunk) is TextDelta
+            else [chunk]
+        )
+        for piece in pieces:
+            outline.feed(piece)
+    assert outline.completion().choices[0].parts == (
+        SIGNED,
+        Text("so"),
+        SEALED,
+        ONE,
+        Text("and"),
+        TWO,
+    )
 
 
 def test_unsigned_copies_make_way_and_signed_ones_stay():

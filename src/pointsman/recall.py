@@ -12,9 +12,23 @@ from collections import OrderedDict
 import msgspec
 from msgspec import Struct
 
-from pointsman.types import Chat, Completion, Message, Part, Reasoning, Signature, Text, ToolCall
+from pointsman._stream import Accumulator
+from pointsman.types import (
+    Chat,
+    Chunk,
+    Completion,
+    Message,
+    Part,
+    Reasoning,
+    ReasoningDelta,
+    Signature,
+    Text,
+    TextDelta,
+    ToolCall,
+    ToolCallStarted,
+)
 
-__all__ = ["Recall"]
+__all__ = ["Outline", "Recall"]
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -26,6 +40,31 @@ class _Kept(Struct, frozen=True):
     reasoning: tuple[Reasoning, ...]
     signature: Signature | None
     size_bytes: int
+
+
+class Outline:
+    """Grows what is to be remembered of a streamed answer.
+
+    Of a text only its place is kept, by its first delta, so that an endless one takes no memory.
+    """
+
+    def __init__(self) -> None:
+        self._all = Accumulator()
+        self._saying: set[int] = set()
+
+    def feed(self, chunk: Chunk) -> None:
+        """Take one chunk in."""
+        if isinstance(chunk, TextDelta):
+            if not chunk.text or chunk.choice in self._saying:
+                return
+            self._saying.add(chunk.choice)
+        elif isinstance(chunk, ReasoningDelta | ToolCallStarted):
+            self._saying.discard(chunk.choice)
+        self._all.feed(chunk)
+
+    def completion(self) -> Completion:
+        """The answer without the most of its text."""
+        return self._all.completion()
 
 
 class Recall:

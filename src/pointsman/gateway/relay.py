@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from pointsman._http.transport import Request
-from pointsman._stream import Accumulator
 from pointsman.dialects.anthropic import ANTHROPIC
 from pointsman.dialects.base import Call, Dialect, StreamWriter
 from pointsman.dialects.gemini import GEMINI
@@ -22,9 +21,10 @@ from pointsman.gateway.meter import Meter, StreamMeter, usage_of
 from pointsman.gateway.wire import ask_usage, decode_body, replace_model
 from pointsman.images import has_remote_images, with_fetched_images
 from pointsman.providers.binding import Binding
+from pointsman.recall import Outline
 from pointsman.resolve import Candidate
 from pointsman.served import Served
-from pointsman.types import Chat, Chunk, TextDelta, Usage, UsageReported
+from pointsman.types import Chat, Chunk, Usage, UsageReported
 
 __all__ = ["Asked", "Relay"]
 
@@ -289,7 +289,7 @@ class Relay:
         self, exchange: Exchange, asked: Asked, served: Served, head: Headers
     ) -> Usage | None:
         writer = asked.writer(asked.chat())
-        accumulator = Accumulator()
+        outline = Outline()
         usage: Usage | None = None
         head.append((b"content-type", asked.stream_type))
 
@@ -297,9 +297,7 @@ class Relay:
             nonlocal usage
             data: list[bytes] = []
             for chunk in chunks:
-                # Only signed thoughts and tool calls are kept, so an endless text takes no memory.
-                if not isinstance(chunk, TextDelta):
-                    accumulator.feed(chunk)
+                outline.feed(chunk)
                 if isinstance(chunk, UsageReported):
                     usage = chunk.usage
                 data.append(writer.write(chunk))
@@ -312,7 +310,7 @@ class Relay:
         async for chunks in served.answer(self._max_answer):
             await put(chunks)
         await put([], writer.finish())
-        self._door.recall.remember(accumulator.completion())
+        self._door.recall.remember(outline.completion())
         return usage
 
 
