@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import msgspec
 
 from pointsman._http.transport import Request
 from pointsman.dialects.base import Call, Dialect
 from pointsman.dialects.gemini import GEMINI
+from pointsman.dialects.gemini.request import model_path
 from pointsman.errors import RequestError, UnsupportedParameter
 from pointsman.gateway.exchange import Exchange
 from pointsman.gateway.relay import SSE_TYPE, Asked
@@ -58,7 +58,7 @@ async def _generate(gateway: Gateway, exchange: Exchange, ref: str, verb: str, b
         body,
         ref,
         stream=stream,
-        path=lambda model: f"/models/{_quoted(model)}{suffix}",
+        path=lambda model: f"{model_path(model)}{suffix}",
         mend=mend,
         writer=GEMINI.stream_writer if sse or not stream else GEMINI.array_stream_writer,
         stream_type=SSE_TYPE if sse else b"application/json; charset=utf-8",
@@ -85,7 +85,7 @@ async def _count(gateway: Gateway, exchange: Exchange, ref: str, body: bytes) ->
     owned = GEMINI.own_body(inner, binding.target(candidate.model))
     if key is not None:
         owned = {key: {**owned, "model": f"models/{candidate.model}"}}
-    path = f"/models/{_quoted(candidate.model)}:countTokens"
+    path = f"{model_path(candidate.model)}:countTokens"
     request = binding.post(path, msgspec.json.encode(owned))
     counted = await dispatcher.fetch_json(binding, request, candidate.model)
     await exchange.respond_json(200, counted)
@@ -100,7 +100,7 @@ async def _embed(gateway: Gateway, exchange: Exchange, ref: str, verb: str, body
             raise UnsupportedParameter("content", binding.name, "it has no embeddings")
         if dialect.name == "gemini":
             renamed = _renamed(body, f"models/{candidate.model}")
-            return binding.post(f"/models/{_quoted(candidate.model)}:{verb}", renamed)
+            return binding.post(f"{model_path(candidate.model)}:{verb}", renamed)
         asked = msgspec.structs.replace(embed, model=candidate.model)
         return dialect.write_embed(asked, binding.target(candidate.model))
 
@@ -129,7 +129,3 @@ def _renamed(body: bytes, model: str) -> bytes:
             raise RequestError(f"'requests[{index}]' must be an object", param=f"requests[{index}]")
         each["model"] = model
     return msgspec.json.encode(tree)
-
-
-def _quoted(model: str) -> str:
-    return quote(model.removeprefix("models/"), safe="")
