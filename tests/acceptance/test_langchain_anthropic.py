@@ -9,7 +9,10 @@ from langchain_anthropic import ChatAnthropic
 
 
 class AnthropicSuite(ChatSuite):
-    """`ChatAnthropic` and what it can do over any upstream, or over the named ones."""
+    """`ChatAnthropic` and what it can do over any upstream, or over the named ones.
+
+    It has no JSON mode and sends no sound, so the suite's tests of these stay off.
+    """
 
     dialect = "anthropic"
 

@@ -16,7 +16,10 @@ from media import PNG
 
 
 class GeminiSuite(ChatSuite):
-    """`ChatGoogleGenerativeAI` and what it can do over any upstream, or over the named ones."""
+    """`ChatGoogleGenerativeAI` and what it can do over any upstream, or over the named ones.
+
+    It takes no content in Anthropic's form, so the suite's test of that stays off.
+    """
 
     dialect = "gemini"
 
