@@ -100,7 +100,9 @@ def _uvicorn(gateway: Gateway) -> uvicorn.Config:
 def _listen(config: Config) -> socket.socket:
     host, port = config.server.host, config.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named as TCP, since asyncio turns Nagle's delay off only where a socket says that it is: an
+    # answer's head and body are two writes, and the second would wait 40 ms for the client's ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -99,6 +99,8 @@ class FakeProvider:
 
     def _listen(self) -> socket.socket:
         listener = socket.create_server(("127.0.0.1", self._port), backlog=512)
+        # The connections inherit it: each event of a stream goes out when it is written.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         return listener
 
