@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from pointsman.types import (
     Choice,
     Chunk,
@@ -27,7 +29,7 @@ from pointsman.types import (
     UsageReported,
 )
 
-__all__ = ["Accumulator", "accumulate", "explode"]
+__all__ = ["Accumulator", "accumulate", "explode", "first_call_only", "first_calls"]
 
 
 class _Growing:
@@ -155,6 +157,34 @@ def accumulate(chunks: Iterable[Chunk]) -> Completion:
     for chunk in chunks:
         accumulator.feed(chunk)
     return accumulator.completion()
+
+
+def first_calls(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """Give the chunks without those of a choice's second and later tool calls."""
+    return [
+        chunk
+        for chunk in chunks
+        if not (isinstance(chunk, ToolCallStarted | ToolCallDelta) and chunk.index > 0)
+    ]
+
+
+def first_call_only(completion: Completion) -> Completion:
+    """Give the answer without each choice's second and later tool calls."""
+    return msgspec.structs.replace(
+        completion,
+        choices=tuple(
+            msgspec.structs.replace(choice, parts=tuple(_to_first_call(choice.parts)))
+            for choice in completion.choices
+        ),
+    )
+
+
+def _to_first_call(parts: Iterable[Part]) -> Iterator[Part]:
+    called = False
+    for part in parts:
+        if not (called and isinstance(part, ToolCall)):
+            yield part
+        called = called or isinstance(part, ToolCall)
 
 
 def explode(completion: Completion) -> Iterator[Chunk]:

@@ -154,8 +154,9 @@ class Dispatcher:
             dialect = get_dialect(binding.dialect)
             prepared = prepare(candidate, binding, dialect)
             ignored: tuple[str, ...] = ()
+            single_call = False
             if isinstance(prepared, Call):
-                ignored = prepared.ignored
+                ignored, single_call = prepared.ignored, prepared.single_call
                 prepared = binding.call(prepared)
             try:
                 response = await self.transport.send(prepared, binding.timeouts)
@@ -166,6 +167,7 @@ class Dispatcher:
                 fault = await self._fault(candidate)
                 raise fault or fault_of(error, binding.name, candidate.model) from error
             served = Served(candidate, binding, dialect, response, ignored, lease, self._fault)
+            served.single_call = single_call
             if stream:
                 try:
                     await served.peek()

@@ -10,7 +10,7 @@ import msgspec
 
 from pointsman._http.transport import Response, TransportError
 from pointsman._sse import EventTooLarge, Parser
-from pointsman._stream import explode
+from pointsman._stream import explode, first_call_only, first_calls
 from pointsman.dialects.base import Dialect
 from pointsman.errors import (
     BadAnswer,
@@ -46,6 +46,7 @@ class Served:
         "candidate",
         "dialect",
         "ignored",
+        "single_call",
         "upstream_s",
     )
 
@@ -63,6 +64,7 @@ class Served:
         self.binding = binding
         self.dialect = dialect
         self.ignored = ignored
+        self.single_call = False
         self.attempts = 1
         self.upstream_s = 0.0
         self._response = response
@@ -139,7 +141,8 @@ class Served:
             ProviderError: as `json`, or as the dialect's `read_completion`.
         """
         target = self.binding.target(self.candidate.model)
-        return self.dialect.read_completion(await self.json(limit_bytes), target)
+        completion = self.dialect.read_completion(await self.json(limit_bytes), target)
+        return first_call_only(completion) if self.single_call else completion
 
     async def answer(self, limit_bytes: int) -> AsyncIterator[list[Chunk]]:
         """Read a stream into the middle form; a whole answer in its place is taken as one piece.
@@ -160,13 +163,16 @@ class Served:
                 for event in parser.feed(piece):
                     chunks += reader.read(event)
             except EventTooLarge as error:
-                yield chunks
+                yield self._wanted(chunks)
                 raise self._bad(str(error)) from error
             except ProviderError:
-                yield chunks
+                yield self._wanted(chunks)
                 raise
-            yield chunks
-        yield reader.finish()
+            yield self._wanted(chunks)
+        yield self._wanted(reader.finish())
+
+    def _wanted(self, chunks: list[Chunk]) -> list[Chunk]:
+        return first_calls(chunks) if self.single_call else chunks
 
     async def _fault(
         self,

@@ -196,11 +196,6 @@ class Person(BaseModel):
 def test_langchains_structured_output(site, upstream, make, method):
     """Both ways of asking for a form: by a tool that must be called, and by a schema."""
     model = make(site.url, f"{upstream}:m").with_structured_output(Person, method=method)
-    if (make, method, upstream) == (chat_openai, "function_calling", "gemini"):
-        # The client asks for at most one call, which Gemini's API cannot promise.
-        with pytest.raises(openai.BadRequestError, match="parallel_tool_calls"):
-            model.invoke("'Ada' is 36")
-        return
     assert model.invoke("'Ada' is 36") == Person(name="Ada", age=36)
     assert list(model.stream("'Bo' is 7"))[-1] == Person(name="Bo", age=7)
     forget_own_words(site, {chat_openai: "openai", chat_google: "gemini"}.get(make, "anthropic"))

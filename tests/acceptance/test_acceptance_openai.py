@@ -197,11 +197,9 @@ def test_tool_choice(client, site, upstream, choice, called):
 
 def test_no_parallel_calls(client, site, upstream):
     fields = {"tools": [ADD], "parallel_tool_calls": False}
-    if upstream == "gemini":
-        with pytest.raises(openai.BadRequestError, match="parallel_tool_calls"):
-            ask(client, upstream, **fields)
-        return
     ask(client, upstream, **fields)
+    if upstream == "gemini":  # Its API has no word for it: the answer is kept to one call instead.
+        return
     body = site.sent.body
     said = {
         "openai": body.get("parallel_tool_calls") is False,

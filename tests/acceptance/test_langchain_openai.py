@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import openai
 import pytest
 from chat_suite import ChatSuite
-from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 
 pytestmark = [
@@ -88,12 +86,3 @@ class TestOverAnthropic(OpenAISuite):
 
 class TestOverGemini(OpenAISuite):
     upstream = "gemini"
-
-    @pytest.mark.xfail(
-        reason="for a Pydantic 1 class the client asks for parallel_tool_calls=false, which Gemini's "
-        "API cannot promise; the gateway says so with a 400",
-        raises=openai.BadRequestError,
-        strict=True,
-    )
-    def test_structured_output_pydantic_2_v1(self, model: BaseChatModel) -> None:
-        super().test_structured_output_pydantic_2_v1(model)

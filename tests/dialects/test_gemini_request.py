@@ -166,7 +166,6 @@ def test_parameters():
     [
         ({"min_p": 0.1}, "min_p"),
         ({"logit_bias": {"1": 1}}, "logit_bias"),
-        ({"parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"dialect": "openai", "extra": {"modalities": ["audio"]}}, "modalities"),
         ({"dialect": "anthropic", "extra": {"container": "x"}}, "container"),
         ({"tools": (HostedTool("openai", {}),)}, "tools[0]"),
@@ -176,6 +175,12 @@ def test_what_gemini_cannot_say_is_refused_by_name(fields, param):
     with pytest.raises(UnsupportedParameter) as caught:
         write(**fields)
     assert caught.value.param == param
+
+
+def test_at_most_one_call_is_kept_by_the_reader_since_gemini_has_no_word_for_it():
+    assert write(parallel_tool_calls=False).single_call
+    assert not write(parallel_tool_calls=True).single_call
+    assert not write().single_call
 
 
 def test_hints_are_left_out_and_named():

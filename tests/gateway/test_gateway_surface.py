@@ -208,6 +208,26 @@ def test_between_two_providers_of_one_dialect_a_signature_goes_to_its_maker_only
     assert sent.body["messages"][0] == turns[0]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_at_most_one_call_is_held_where_the_provider_cannot_be_told(make_site, stream):
+    calls = (Call("f", {"a": 1}, id="c1"), Call("f", {"a": 2}, id="c2"))
+    site = make_site(lambda request: Answer(text="so", calls=calls))
+    for parallel, count in ((True, 2), (False, 1)):
+        reply = site.chat("g:m", stream=stream, tools=[TOOL], parallel_tool_calls=parallel)
+        if stream:
+            choices = [e["choices"][0] for e in reply.events[:-1] if e["choices"]]
+            found = [
+                c["id"] for d in choices for c in d["delta"].get("tool_calls", ()) if "id" in c
+            ]
+            finish = choices[-1]["finish_reason"]
+        else:
+            choice = reply.json["choices"][0]
+            found = [call["id"] for call in choice["message"]["tool_calls"]]
+            finish = choice["finish_reason"]
+        assert found == ["c1", "c2"][:count]
+        assert finish == "tool_calls"
+
+
 def test_a_hint_that_is_left_out_is_named(make_site):
     site = make_site([Answer(text="x")])
     reply = site.chat("a:m", prompt_cache_key="k")

@@ -53,12 +53,15 @@ class Call(Struct, frozen=True):
     `headers` are those of the dialect itself (no credentials). `ignored` names the parameters
     that were left out because they are hints which cannot change the answer (cache marks, user
     ids, metadata): the gateway reports them in `x-pointsman-ignored`, so that none vanishes.
+    `single_call` says that the caller wants at most one tool call and that the dialect cannot say so:
+    whoever reads the answer then keeps the first one of each choice.
     """
 
     path: str
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    single_call: bool = False
 
 
 class StreamReader(Protocol):

@@ -184,7 +184,13 @@ def write_chat(chat: Chat, target: Target) -> Call:
     if config:
         body["generationConfig"] = config
     verb = ":streamGenerateContent?alt=sse" if chat.stream else ":generateContent"
-    return Call(model_path(target.model) + verb, body, ignored=tuple(dict.fromkeys(ignored)))
+    return Call(
+        model_path(target.model) + verb,
+        body,
+        ignored=tuple(dict.fromkeys(ignored)),
+        # Gemini has no word for it; what it calls beyond the first is left out of the answer.
+        single_call=chat.parallel_tool_calls is False,
+    )
 
 
 def write_count(chat: Chat, target: Target) -> Call:
@@ -242,8 +248,6 @@ def _write_config(chat: Chat, target: Target, ignored: list[str]) -> dict[str, A
     for name, value in (("min_p", chat.min_p), ("logit_bias", chat.logit_bias)):
         if value is not None:
             raise UnsupportedParameter(name, target.provider)
-    if chat.parallel_tool_calls is False:
-        raise UnsupportedParameter("parallel_tool_calls", target.provider)
     if chat.user is not None:
         ignored.append("user")
     fields: dict[str, Any] = {
