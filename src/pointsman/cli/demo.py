@@ -97,7 +97,7 @@ The gateway stays up at {url} (Ctrl-C ends it). Try:
   curl {url}/pointsman/v1/routes/explain -H 'content-type: application/json' \\
     -d '{{"prompt": "Prove that there are infinitely many primes."}}'
 
-  OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=none python -c 'import openai; print(openai.OpenAI().chat.completions.create(model="local:{LOCAL_MODEL}", messages=[{{"role": "user", "content": "Hi"}}]).choices[0].message.content)'
+  OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=none {sys.executable} -c 'import openai; print(openai.OpenAI().chat.completions.create(model="local:{LOCAL_MODEL}", messages=[{{"role": "user", "content": "Hi"}}]).choices[0].message.content)'
 """
     )
     sys.stdout.flush()
