@@ -27,7 +27,10 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[Request]:
+    writers: list[asyncio.StreamWriter] = []
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         try:
             await handler(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -37,8 +40,14 @@ async def serving(handler: Handler) -> AsyncIterator[Request]:
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server:
+    try:
         yield Request("POST", Origin("http", "127.0.0.1", port), "/v1/x", (("a", "b"),), b"body")
+    finally:
+        # Since Python 3.12 leaving the server as a context waits for its connections, and the
+        # transport under test keeps some open.
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
 
 
 @pytest.fixture
