@@ -4,7 +4,10 @@
 #                   (editable), and its interpreter in $PY
 #
 # uv does the work where it is on PATH, else venv and pip. Both install the same files: every
-# package is pinned by hash, and only wheels are taken, so that nothing unpinned is built. Where
+# package is pinned by hash, and only wheels are taken, so that nothing unpinned is built. A lock
+# names everything it needs, so nothing is resolved again (--no-deps): pip before 23.3, which
+# Python 3.11 brings, looks for the newest release wherever a package is asked for with an extra,
+# and then refuses it as it has no hash; an install had broken the day one was published. Where
 # packages come from is the user's own configuration of uv or pip. An environment that is up to
 # date costs two file comparisons.
 
@@ -45,7 +48,7 @@ packages_with_uv() {
     rm -rf "$VENV"
     say "Making $VENV_NAME with $(uv --version) ..."
     uv venv --quiet --no-project --python "${PYTHON:->=3.$MIN_MINOR,<3.$END_MINOR}" "$VENV" &&
-        uv pip install --python "$PY" --require-hashes --only-binary :all: -r "$LOCK"
+        uv pip install --python "$PY" --require-hashes --only-binary :all: --no-deps -r "$LOCK"
 }
 
 packages_with_pip() {
@@ -60,7 +63,7 @@ packages_with_pip() {
     : >"$failed"
     {
         PIP_USER=0 "$PY" -m pip install --disable-pip-version-check --no-input --progress-bar off \
-            --require-hashes --only-binary :all: -r "$LOCK" && rm -f "$failed"
+            --require-hashes --only-binary :all: --no-deps -r "$LOCK" && rm -f "$failed"
     } | count_packages "$total" "$tty"
     [ ! -e "$failed" ]
 }
