@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -129,12 +129,28 @@ class RouteConfig(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class LocalModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
-    """`[local.models.NAME]`: a model file run here."""
+    """`[local.models.NAME]`: a model run here: one of `path`, `ref` and `url`, and how it is run."""
 
     path: str | None = None
     """A GGUF file."""
+    ref: str | None = None
+    """The name of a pulled model, to run it with other settings."""
+    url: str | None = None
+    """A llama-server that runs elsewhere, such as `http://gpu-box:8080`."""
+    api_key_env: str | None = None
+    """Environment variable with the key of the llama-server at `url`."""
     context: int | None = None
-    """Context in tokens; the default is what the model was trained for, up to 8,192."""
+    """Context in tokens; the default is the largest that fits, up to what the model was trained for."""
+    slots: int | None = None
+    """Requests answered at a time; the default is `local.slots`."""
+    idle_s: float | None = None
+    """Seconds without a request after which it is unloaded; below 0: never."""
+    projector: str | None = None
+    """The mmproj file of a model that sees or hears."""
+    adapters: list[str] = field(default_factory=list)
+    """LoRA adapters, GGUF files."""
+    flags: dict[str, str | int | float | bool | list[str]] = field(default_factory=dict)
+    """Options of llama-server by their long names: `{ cache-type-k = "q8_0", flash-attn = "on" }`."""
 
 
 class LocalConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -142,6 +158,16 @@ class LocalConfig(Struct, forbid_unknown_fields=True, kw_only=True):
 
     dir: str | None = None
     """Where models are kept; the default is `models` in the data directory."""
+    memory_bytes: int | None = None
+    """Memory for all running models together; the default is what the machine can spare."""
+    idle_s: float = 300.0
+    """Seconds without a request after which a model is unloaded; below 0: never."""
+    slots: int = 4
+    """Requests that a model answers at a time; they share its context."""
+    threads: int | None = None
+    """Threads of a model; the default goes by the machine."""
+    spare: bool = True
+    """Keep one process warm, so that the next model loads sooner (about 40 MB)."""
     llama_server: str | None = None
     """Path of a `llama-server` to use; else the one on PATH, else the `[local]` extra's worker."""
     start_timeout_s: float = 120.0
@@ -258,6 +284,7 @@ def _check_values(config: Config, text: str, name: str) -> None:
         for key in ("connect_s", "first_byte_s", "idle_s"):
             if getattr(row.timeouts, key) <= 0:
                 fail(("providers", provider, "timeouts", key), "must be above 0")
+    _check_local(config.local, fail)
     for route, spec in config.routes.items():
         if not spec.candidates:
             fail(("routes", route, "candidates"), "needs at least one ref")
@@ -265,6 +292,28 @@ def _check_values(config: Config, text: str, name: str) -> None:
             fail(("routes", route, "dial"), "must be 0 to 1")
         if ":" in route:
             fail(("routes", route), "a route's name has no ':'")
+
+
+def _check_local(local: LocalConfig, fail: Callable[[tuple[str, ...], str], None]) -> None:
+    for key in ("memory_bytes", "slots", "threads"):
+        value = getattr(local, key)
+        if value is not None and value < 1:
+            fail(("local", key), "must be at least 1")
+    if local.start_timeout_s <= 0:
+        fail(("local", "start_timeout_s"), "must be above 0")
+    for name, row in local.models.items():
+        path = ("local", "models", name)
+        if sum(each is not None for each in (row.path, row.ref, row.url)) != 1:
+            fail(path, "needs exactly one of path, ref and url")
+        for key in ("context", "slots"):
+            value = getattr(row, key)
+            if value is not None and value < 1:
+                fail((*path, key), "must be at least 1")
+        if row.url is not None:
+            try:
+                Origin.of(row.url)
+            except ValueError as error:
+                fail((*path, "url"), str(error))
 
 
 def _check_port(port: int, where: str) -> None:

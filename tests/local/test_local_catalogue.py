@@ -9,7 +9,7 @@ import pytest
 
 from pointsman.errors import LocalError
 from pointsman.local.catalogue import CATALOGUE, Entry, entry
-from pointsman.local.store import is_name
+from pointsman.local.names import is_name
 
 
 @pytest.mark.parametrize("row", CATALOGUE.values(), ids=CATALOGUE)

@@ -9,8 +9,8 @@ import pytest
 
 from pointsman.errors import LocalError
 from pointsman.local import child as child_module
-from pointsman.local.catalogue import Sampling
 from pointsman.local.child import Child, Order, child_environment, spawn
+from pointsman.local.defaults import Sampling
 
 ORDER = Order(
     alias="m", path="", context=1, slots=1, threads=1, embedding=False, sampling=Sampling()

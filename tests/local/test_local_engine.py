@@ -26,7 +26,7 @@ from pointsman.errors import LocalError, MissingExtra
 from pointsman.local import engine as engine_module
 from pointsman.local.child import Endpoint
 from pointsman.local.engine import Engine, EngineSettings, Running
-from pointsman.local.store import ModelStore
+from pointsman.local.store import ConfiguredModel, ModelStore
 
 ENGINES = [
     "worker",
@@ -85,12 +85,12 @@ def store(tmp_path: Path, llama_file: Path, bert_file: Path) -> ModelStore:
     renamed = tmp_path / "renamed.gguf"
     renamed.write_bytes(b"PK\x03\x04" + bytes(100))
     files = {
-        "llama": (llama_file, None),
-        "small": (llama_file, 256),
-        "bert": (bert_file, None),
-        "cut": (cut, None),
-        "odd": (odd, None),
-        "renamed": (renamed, None),
+        "llama": ConfiguredModel(llama_file),
+        "small": ConfiguredModel(llama_file, context_tokens=256),
+        "bert": ConfiguredModel(bert_file),
+        "cut": ConfiguredModel(cut),
+        "odd": ConfiguredModel(odd),
+        "renamed": ConfiguredModel(renamed),
     }
     return ModelStore(tmp_path / "models", files)
 
@@ -348,10 +348,10 @@ from pathlib import Path
 import uvloop
 from pointsman._http.h1 import H1Transport
 from pointsman.local.engine import Engine, EngineSettings
-from pointsman.local.store import ModelStore
+from pointsman.local.store import ConfiguredModel, ModelStore
 
 async def main():
-    store = ModelStore(Path("/nowhere"), {"m": (Path(sys.argv[1]), None)})
+    store = ModelStore(Path("/nowhere"), {"m": ConfiguredModel(Path(sys.argv[1]))})
     engine = Engine(store, EngineSettings(sys.argv[2] or None), H1Transport())
     async with engine.lease("m"):
         print(engine.running()[0].pid, flush=True)

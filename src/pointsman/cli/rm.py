@@ -17,8 +17,10 @@ __all__ = ["command"]
 @json_option
 def command(name: str, config_path: str | None, as_json: bool) -> None:
     """Delete a pulled model."""
-    freed = store_of(load_config(config_path)).remove(name)
+    removed = store_of(load_config(config_path)).remove(name)
     if as_json:
-        echo_json([{"name": name, "bytes": freed}])
+        echo_json([{"name": name, "bytes": removed.bytes}])
     else:
-        click.echo(f"{name} is gone; {freed / 2**20:.0f} MiB freed")
+        click.echo(f"{name} is gone; {removed.bytes / 2**20:.0f} MiB freed")
+        for path in removed.kept:
+            click.echo(f"kept, as it is not ours: {path}")

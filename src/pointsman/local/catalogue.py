@@ -7,16 +7,9 @@ import difflib
 from msgspec import Struct
 
 from pointsman.errors import LocalError
+from pointsman.local.defaults import Sampling
 
-__all__ = ["CATALOGUE", "Entry", "Sampling", "entry"]
-
-
-class Sampling(Struct, frozen=True, omit_defaults=True):
-    """What a model samples with when a request does not say."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    repeat_penalty: float | None = None
+__all__ = ["CATALOGUE", "Entry", "entry"]
 
 
 class Entry(Struct, frozen=True):

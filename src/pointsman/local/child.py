@@ -10,12 +10,12 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pointsman.errors import LocalError
-from pointsman.local.catalogue import Sampling
+from pointsman.local.defaults import Sampling
 
 __all__ = ["Child", "Endpoint", "Order", "Spawned", "child_environment", "spawn"]
 
@@ -52,7 +52,11 @@ class Endpoint(Struct, frozen=True):
 
 
 class Order(Struct, frozen=True):
-    """What to run: a file, and how. `context` is in tokens, shared by all slots."""
+    """What to run: a file, and how. `context` is in tokens, shared by all slots.
+
+    `flags` are options of llama-server by their long names without dashes, checked before; they go
+    over the rest. `template` is Jinja in the place of the file's own.
+    """
 
     alias: str
     path: str
@@ -60,7 +64,11 @@ class Order(Struct, frozen=True):
     slots: int
     threads: int
     embedding: bool
-    sampling: Sampling
+    sampling: Sampling = Sampling()
+    projector: str | None = None
+    adapters: tuple[str, ...] = ()
+    template: str | None = None
+    flags: dict[str, Any] = field(default_factory=dict)
 
 
 class _Watched(asyncio.subprocess.SubprocessStreamProtocol):

@@ -248,13 +248,13 @@ def order_for(model: LocalModel, head: GgufHead, settings: EngineSettings) -> Or
     return Order(
         alias=model.name,
         path=model.path,
-        context=model.context_tokens
+        context=model.defaults.context_tokens
         or settings.context_tokens
         or min(trained, DEFAULT_CONTEXT_TOKENS),
         slots=1 if embedding else settings.slots,
         threads=settings.threads or engine_threads(),
         embedding=embedding,
-        sampling=model.sampling,
+        sampling=model.defaults.sampling,
     )
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pointsman._http.h1 import H1Transport
 from pointsman._http.transport import Origin, Timeouts
-from pointsman.config import Config
+from pointsman.config import Config, LocalModelConfig
 from pointsman.dialects.base import Quirks
 from pointsman.errors import LocalError
 from pointsman.local.child import Endpoint
 from pointsman.local.engine import Engine, EngineSettings, Running, order_for
 from pointsman.local.gguf import read_head
-from pointsman.local.store import ModelStore
+from pointsman.local.store import ConfiguredModel, ModelStore
 from pointsman.providers.binding import Binding
 from pointsman.providers.registry import Capabilities, Provider
 from pointsman.types import ModelCard
@@ -36,12 +36,22 @@ _ROW = Provider(
 def store_of(config: Config) -> ModelStore:
     """The models of a configuration."""
     directory = Path(config.local.dir or Path(config.home) / "models").expanduser()
-    own = {
-        name: (Path(row.path).expanduser(), row.context)
-        for name, row in config.local.models.items()
-        if row.path is not None
-    }
+    own = {name: _configured(row) for name, row in config.local.models.items()}
     return ModelStore(directory, own)
+
+
+def _configured(row: LocalModelConfig) -> ConfiguredModel:
+    return ConfiguredModel(
+        path=Path(row.path).expanduser() if row.path else None,
+        ref=row.ref,
+        url=row.url,
+        context_tokens=row.context,
+        slots=row.slots,
+        idle_s=row.idle_s,
+        projector=Path(row.projector).expanduser() if row.projector else None,
+        adapters=tuple(Path(each).expanduser() for each in row.adapters),
+        flags=dict(row.flags),
+    )
 
 
 class LocalHost:

