@@ -51,6 +51,7 @@ def download(
     progress: Callable[[int, int | None], None],
     connections: int = 4,
     cancelled: threading.Event | None = None,
+    keep_journal: bool = False,
 ) -> str:
     """Have the file at `target`, whole and on the disk; gives its sha256.
 
@@ -58,7 +59,7 @@ def download(
     killed loses what its connections had under way, at most 3 MiB each. The next call goes on from
     there if the server can send ranges, and if `sha256` is given or the server names the file's
     version and it is still that one. Two calls for one target at a time are the caller's to
-    keep apart.
+    keep apart. With `keep_journal`, a call for a target that is whole fetches nothing.
 
     `progress` is called from this thread, with (bytes so far, bytes in all). `headers` are not
     sent to another host that the URL redirects to. http is for this machine only.
@@ -80,7 +81,7 @@ def download(
             try:
                 # A new one: a thread of the one before may still wait for its server.
                 fetch = _Fetch(url, target, headers, progress, stop)
-                return fetch.run(size_bytes, sha256, connections)
+                return fetch.run(size_bytes, sha256, connections, keep_journal)
             except (Fault, _Changed) as error:
                 why = error
     except OSError as error:
@@ -189,7 +190,9 @@ class _Fetch:
         self._news = threading.Condition()
         self._reported_s = 0.0
 
-    def run(self, size_bytes: int | None, sha256: str | None, connections: int) -> str:
+    def run(
+        self, size_bytes: int | None, sha256: str | None, connections: int, keep_journal: bool
+    ) -> str:
         answer = self._probe(size_bytes)
         size = answer.size_bytes
         if size_bytes is not None and size is not None and size != size_bytes:
@@ -215,7 +218,8 @@ class _Fetch:
                 self._share_out(connections)
             else:
                 self._start([lambda: self._stream(answer)])
-            return self._follow()
+            self._follow()
+            return self._part.finish(keep_journal=keep_journal and ranged)
         finally:
             self._ended.set()
             self._part.close()
@@ -246,8 +250,8 @@ class _Fetch:
             self._at_work -= 1
             self._news.notify()
 
-    def _follow(self) -> str:
-        """Report and hash while the threads fetch; gives the hash of the whole."""
+    def _follow(self) -> None:
+        """Report and hash while the threads fetch, to the end of both."""
         while True:
             with self._news:
                 idle = self._news.wait_for(lambda: self._at_work == 0, REPORT_S)
@@ -258,7 +262,7 @@ class _Fetch:
             ready = idle and not behind
             self._report(self._part.done_bytes, now=ready)
             if ready:
-                return self._part.finish()
+                return
 
     def _report(self, done: int, now: bool = False) -> None:
         _check(self._cancelled)

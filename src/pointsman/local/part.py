@@ -66,6 +66,8 @@ class Part:
     def open(self, progress: Callable[[int], None] = lambda done: None) -> None:
         """Open it, with the pieces that an earlier fetch of the same version has left."""
         known = self._read_journal() if self._kept else {}
+        if known and not self.path.exists() and self.target.exists():
+            self.target.replace(self.path)  # It was finished with `keep_journal`.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if known else os.O_TRUNC)
         self._file = os.open(self.path, flags, 0o644)
         lines = []
@@ -129,8 +131,10 @@ class Part:
             self._hashed += 1
         return False
 
-    def finish(self) -> str:
+    def finish(self, *, keep_journal: bool = False) -> str:
         """Have the whole file on the disk under its name; gives its sha256.
+
+        With `keep_journal` a later fetch finds it to be there, if it is still the same version.
 
         Raises:
             LocalError: it is not the file that was to come; then nothing of it is left.
@@ -145,7 +149,8 @@ class Part:
         os.fsync(self._file)
         self.path.replace(self.target)
         self.close()
-        self.journal.unlink(missing_ok=True)
+        if not keep_journal:
+            self.journal.unlink(missing_ok=True)
         sync_folder(self.target.parent)
         return digest
 
