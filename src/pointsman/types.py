@@ -41,6 +41,7 @@ __all__ = [
     "Text",
     "TextDelta",
     "Thinking",
+    "Timings",
     "TokenLogprob",
     "Tool",
     "ToolCall",
@@ -263,6 +264,13 @@ class Choice(Struct, frozen=True):
     logprobs: tuple[TokenLogprob, ...] | None = None
 
 
+class Timings(Struct, frozen=True):
+    """How long the engine itself took, where it says so: to read the prompt, and to write the answer."""
+
+    prompt_ms: float
+    output_ms: float
+
+
 class Completion(Struct, frozen=True):
     """A whole answer. `model` is the name that the provider reports; `created` in Unix seconds."""
 
@@ -271,6 +279,7 @@ class Completion(Struct, frozen=True):
     choices: tuple[Choice, ...]
     usage: Usage | None = None
     created: int | None = None
+    timings: Timings | None = None
 
     @property
     def text(self) -> str:

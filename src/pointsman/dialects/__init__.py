@@ -6,10 +6,10 @@ import difflib
 from functools import cache
 from importlib import import_module
 
-from pointsman.dialects.base import Dialect
+from pointsman.dialects.base import ClientDialect, Dialect
 from pointsman.errors import ConfigError
 
-__all__ = ["NAMES", "get_dialect"]
+__all__ = ["NAMES", "get_client_dialect", "get_dialect"]
 
 # Name → the module and its one instance.
 _HOMES = {
@@ -17,6 +17,9 @@ _HOMES = {
     "anthropic": ("pointsman.dialects.anthropic", "ANTHROPIC"),
     "gemini": ("pointsman.dialects.gemini", "GEMINI"),
 }
+
+# Those that only clients speak.
+_CLIENT_HOMES = {"ollama": ("pointsman.dialects.ollama", "OLLAMA")}
 
 NAMES = tuple(_HOMES)
 
@@ -35,4 +38,19 @@ def get_dialect(name: str) -> Dialect:
         raise ConfigError(f"no dialect is named '{name}': {hint}", param="dialect")
     module, instance = home
     dialect: Dialect = getattr(import_module(module), instance)
+    return dialect
+
+
+@cache
+def get_client_dialect(name: str) -> ClientDialect:
+    """Give the dialect of that name as a client speaks it; the same object every time.
+
+    Raises:
+        ConfigError: as `get_dialect`.
+    """
+    home = _CLIENT_HOMES.get(name)
+    if home is None:
+        return get_dialect(name)
+    module, instance = home
+    dialect: ClientDialect = getattr(import_module(module), instance)
     return dialect

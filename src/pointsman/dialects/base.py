@@ -2,7 +2,8 @@
 
 A dialect meets Pointsman twice. Towards a client we are the server: `read_chat`, `write_completion`,
 `stream_writer`, `write_error`. Towards a provider we are the client: `write_chat`,
-`read_completion`, `stream_reader`, `read_error`. Nothing here does input or output.
+`read_completion`, `stream_reader`, `read_error`. Nothing here does input or output. A dialect that
+only clients speak (Ollama's) is a `ClientDialect`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from pointsman._sse import Event
 from pointsman.errors import PointsmanError, ProviderError
 from pointsman.types import Chat, Chunk, Completion, Embed, Embeddings
 
-__all__ = ["Call", "Dialect", "Quirks", "StreamReader", "StreamWriter", "Target"]
+__all__ = [
+    "AnswerReader",
+    "Call",
+    "ClientDialect",
+    "Dialect",
+    "Quirks",
+    "StreamReader",
+    "StreamWriter",
+    "Target",
+]
 
 
 class Quirks(Struct, frozen=True, kw_only=True):
@@ -27,7 +37,8 @@ class Quirks(Struct, frozen=True, kw_only=True):
     that `stream_options.include_usage` is taken. `string_content` says that content must be a
     string. `tool_id_pattern` names a rule for tool call ids ("mistral": 9 alphanumeric characters).
     `required_word` is the provider's word for tool_choice "required"; `seed_field` its word for
-    `seed`.
+    `seed`. `llama_cpp` says that llama.cpp's own server answers: it takes that server's sampling
+    parameters and the arguments of chat templates.
     """
 
     max_tokens_field: str = "max_completion_tokens"
@@ -37,6 +48,7 @@ class Quirks(Struct, frozen=True, kw_only=True):
     tool_id_pattern: str | None = None
     required_word: str = "required"
     seed_field: str = "seed"
+    llama_cpp: bool = False
 
 
 class Target(Struct, frozen=True):
@@ -86,7 +98,7 @@ class StreamReader(Protocol):
 
 
 class StreamWriter(Protocol):
-    """Writes one stream to a client, as whole server-sent events."""
+    """Writes one stream to a client, as whole events (server-sent ones, or lines of JSON)."""
 
     def write(self, chunk: Chunk) -> bytes:
         """Give the events for the chunk; may be empty."""
@@ -101,8 +113,8 @@ class StreamWriter(Protocol):
         ...
 
 
-class Dialect(Protocol):
-    """One wire format, both ways. Implementations hold no state."""
+class ClientDialect(Protocol):
+    """A wire format towards a client, of which we are the server."""
 
     name: str
 
@@ -127,13 +139,9 @@ class Dialect(Protocol):
         """Give the HTTP status and the body of an error, in the form that official clients read."""
         ...
 
-    def write_chat(self, chat: Chat, target: Target) -> Call:
-        """Write a request for an upstream.
 
-        Raises:
-            UnsupportedParameter: the dialect cannot say a part or a parameter of `chat`.
-        """
-        ...
+class AnswerReader(Protocol):
+    """Reads what an upstream answers."""
 
     def read_completion(self, body: Mapping[str, Any], target: Target) -> Completion:
         """Read an upstream's whole answer.
@@ -147,6 +155,18 @@ class Dialect(Protocol):
 
     def stream_reader(self, target: Target) -> StreamReader:
         """Give a reader for one upstream stream."""
+        ...
+
+
+class Dialect(ClientDialect, AnswerReader, Protocol):
+    """One wire format, both ways. Implementations hold no state."""
+
+    def write_chat(self, chat: Chat, target: Target) -> Call:
+        """Write a request for an upstream.
+
+        Raises:
+            UnsupportedParameter: the dialect cannot say a part or a parameter of `chat`.
+        """
         ...
 
     def read_error(

@@ -13,6 +13,7 @@ from typing import Any
 from pointsman.dialects._shared import arguments_text, data_url, parse_data_url, seal
 from pointsman.dialects.base import Target
 from pointsman.dialects.openai.error import read_error_body
+from pointsman.dialects.openai.llama_cpp import read_timings
 from pointsman.dialects.openai.logprobs import read_logprobs, write_logprobs
 from pointsman.dialects.openai.parts import signature_of
 from pointsman.dialects.openai.turns import REASONING_FIELDS
@@ -146,6 +147,7 @@ def read_completion(body: Mapping[str, Any], target: Target) -> Completion:
         choices=tuple(_read_choice(item, number, target) for number, item in enumerate(choices)),
         usage=read_usage(body),
         created=int(created) if isinstance(created, int | float) else None,
+        timings=read_timings(body),
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from pointsman.dialects._shared import error_message, mask_secrets, retry_after_s
 from pointsman.dialects.base import Target
+from pointsman.dialects.openai.llama_cpp import status_of
 from pointsman.errors import PointsmanError, ProviderError
 
 __all__ = ["error_body", "read_error", "read_error_body", "write_error"]
@@ -103,6 +104,8 @@ def _error(
     retry_after: float | None,
 ) -> ProviderError:
     says = error_message(message) or f"HTTP status {status}"
+    if target.quirks.llama_cpp:
+        status = status_of(status, message)
     return ProviderError(
         f"{target.provider} says: {says}",
         provider=target.provider,

@@ -21,6 +21,7 @@ from pointsman.dialects._shared import (
     want_string,
 )
 from pointsman.dialects.base import Call, Target
+from pointsman.dialects.openai.llama_cpp import PARAMETERS, write_thinking
 from pointsman.dialects.openai.parts import DIALECT
 from pointsman.dialects.openai.turns import read_messages, write_messages
 from pointsman.errors import RequestError, UnsupportedParameter
@@ -268,7 +269,9 @@ def write_chat(chat: Chat, target: Target) -> Call:
         body["tool_choice"] = _write_tool_choice(chat.tool_choice, quirks.required_word)
     if chat.response_format is not None:
         body["response_format"] = _write_response_format(chat.response_format)
-    if chat.thinking is not None:
+    if chat.thinking is not None and quirks.llama_cpp:
+        write_thinking(chat.thinking, body)
+    elif chat.thinking is not None:
         effort = _write_effort(chat.thinking, ignored)
         if effort is not None:
             body["reasoning_effort"] = effort
@@ -292,7 +295,7 @@ def write_chat(chat: Chat, target: Target) -> Call:
     for name, value in (("top_k", chat.top_k), ("min_p", chat.min_p)):
         if value is not None:
             # OpenAI has neither; many compatible servers do, and a client of theirs names them.
-            if chat.dialect != DIALECT:
+            if chat.dialect != DIALECT and not quirks.llama_cpp:
                 raise UnsupportedParameter(name, target.provider)
             body[name] = value
     for name, value in split_extra(chat.dialect, chat.extra, target, ignored).items():
@@ -300,6 +303,8 @@ def write_chat(chat: Chat, target: Target) -> Call:
         if child and parent == "stream_options":
             if "stream_options" in body:
                 body["stream_options"][child] = value
+        elif name == "chat_template_kwargs" and name in body and isinstance(value, dict):
+            body[name] = {**body[name], **value}
         else:
             body[name] = value
     return Call("/chat/completions", body, ignored=tuple(ignored))
@@ -318,7 +323,9 @@ def split_extra(
     for name, value in extra.items():
         if name in _MARKS or (name in _HINTS and dialect != DIALECT):
             ignored.append(name)
-        elif dialect == DIALECT and not name.startswith("messages["):
+        elif (dialect == DIALECT and not name.startswith("messages[")) or (
+            target.quirks.llama_cpp and name in PARAMETERS
+        ):
             kept[name] = value
         else:
             raise UnsupportedParameter(name, target.provider)

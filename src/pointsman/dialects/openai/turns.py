@@ -264,7 +264,9 @@ def _write_assistant(message: Message, path: str, writing: _Writing) -> dict[str
 
 
 def _write_reasoning(part: Reasoning, body: dict[str, Any], writing: _Writing) -> None:
-    if part.signature is None and part.redacted is None and writing.dialect == DIALECT:
+    # llama.cpp's templates say themselves which thoughts of earlier turns the model sees.
+    free = writing.dialect == DIALECT or writing.target.quirks.llama_cpp
+    if part.signature is None and part.redacted is None and free:
         field: str | None = REASONING_FIELDS[0]
     else:
         field = carried(part.signature, writing.target, DIALECT)
