@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Weights = dict[str, NDArray[np.float32]]
 
 LLAMA_CONTEXT = 2048
+LLAMA_WIDTH = 96
+LLAMA_LAYERS = 3
+FIM_TOKENS = {"pre": 260, "suf": 261, "mid": 262}
 BERT_CONTEXT = 128
 BERT_WIDTH = 32
 
@@ -35,9 +38,20 @@ CHAT_TEMPLATE = (
 )
 
 
-def write_llama(path: Path, *, template: str | None = CHAT_TEMPLATE, seed: int = 0) -> Path:
-    """A chat model of 330,144 parameters in float32 (1.3 MB), trained for 2,048 tokens."""
-    width, layers, heads, inner = 96, 3, 4, 256
+def write_llama(
+    path: Path,
+    *,
+    template: str | None = CHAT_TEMPLATE,
+    seed: int = 0,
+    infill: bool = False,
+    heads: int = 4,
+) -> Path:
+    """A chat model of 330,144 parameters in float32 (1.3 MB), trained for 2,048 tokens.
+
+    `infill` gives it the tokens that mark what stands before and after a gap. With 3 `heads` each
+    has 32 values, as the quantized caches need.
+    """
+    width, inner = LLAMA_WIDTH, 256
     words = _byte_words()
     tokens = [*words, "<|endoftext|>", "<|im_start|>", "<|im_end|>", words[32] + "t"]
     control = {256, 257, 258}
@@ -51,7 +65,7 @@ def write_llama(path: Path, *, template: str | None = CHAT_TEMPLATE, seed: int =
     out.add_file_type(gguf.LlamaFileType.ALL_F32)
     out.add_context_length(LLAMA_CONTEXT)
     out.add_embedding_length(width)
-    out.add_block_count(layers)
+    out.add_block_count(LLAMA_LAYERS)
     out.add_feed_forward_length(inner)
     out.add_head_count(heads)
     out.add_head_count_kv(heads // 2)
@@ -69,14 +83,81 @@ def write_llama(path: Path, *, template: str | None = CHAT_TEMPLATE, seed: int =
     out.add_eot_token_id(258)
     out.add_pad_token_id(256)
     out.add_add_bos_token(False)
+    for name, number in FIM_TOKENS.items() if infill else ():
+        out.add_uint32(f"tokenizer.ggml.fim_{name}_token_id", number)
     if template is not None:
         out.add_chat_template(template)
-    weights = dict(_llama_weights(np.random.default_rng(seed), len(tokens), width, layers, inner))
+    weights = dict(_llama_weights(np.random.default_rng(seed), len(tokens), width, heads, inner))
     return _write(out, weights, path)
 
 
-def write_bert(path: Path) -> Path:
-    """An embedding model of 32 dimensions with mean pooling, for up to 128 tokens (109 kB)."""
+def write_lora(path: Path, *, seed: int = 5) -> Path:
+    """A LoRA adapter of rank 4 for the attention of `write_llama`, strong enough to be seen."""
+    random = np.random.default_rng(seed)
+    out = gguf.GGUFWriter(path, "llama")
+    out.add_type("adapter")
+    out.add_string("adapter.type", "lora")
+    out.add_float32("adapter.lora.alpha", 4.0)
+    weights: Weights = {}
+    for block in range(LLAMA_LAYERS):
+        for part in ("attn_q", "attn_output"):
+            name = f"blk.{block}.{part}.weight"
+            weights[f"{name}.lora_a"] = random.standard_normal((4, LLAMA_WIDTH)).astype(np.float32)
+            weights[f"{name}.lora_b"] = random.standard_normal((LLAMA_WIDTH, 4)).astype(np.float32)
+    return _write(out, weights, path)
+
+
+def write_projector(path: Path) -> Path:
+    """An image encoder for `write_llama`, of LLaVA's kind: 8 by 8 pixels become 4 embeddings."""
+    width, inner = 16, 32
+    random = np.random.default_rng(7)
+    out = gguf.GGUFWriter(path, "clip")
+    out.add_type("mmproj")
+    out.add_file_type(gguf.LlamaFileType.ALL_F32)
+    out.add_bool("clip.has_vision_encoder", True)
+    out.add_string("clip.projector_type", "mlp")
+    out.add_bool("clip.use_gelu", True)
+    for name, value in (
+        ("image_size", 8),
+        ("patch_size", 4),
+        ("embedding_length", width),
+        ("feed_forward_length", inner),
+        ("projection_dim", LLAMA_WIDTH),
+        ("block_count", 1),
+        ("attention.head_count", 2),
+    ):
+        out.add_uint32(f"clip.vision.{name}", value)
+    out.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
+    out.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
+    out.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
+
+    def noise(*shape: int) -> NDArray[np.float32]:
+        return (random.standard_normal(shape) * 0.3).astype(np.float32)
+
+    weights: Weights = {
+        "v.patch_embd.weight": noise(width, 3, 4, 4),
+        "v.class_embd": noise(width),
+        "v.position_embd.weight": noise(5, width),
+    }
+    shapes = {
+        **{f"v.blk.0.attn_{part}": (width, width) for part in ("q", "k", "v", "out")},
+        "v.blk.0.ffn_up": (inner, width),
+        "v.blk.0.ffn_down": (width, inner),
+        "mm.0": (LLAMA_WIDTH, width),
+        "mm.2": (LLAMA_WIDTH, LLAMA_WIDTH),
+    }
+    for name, shape in shapes.items():
+        weights |= {f"{name}.weight": noise(*shape), f"{name}.bias": noise(shape[0])}
+    for name in ("v.pre_ln", "v.post_ln", "v.blk.0.ln1", "v.blk.0.ln2"):
+        weights |= {f"{name}.weight": np.ones(width, np.float32), f"{name}.bias": noise(width)}
+    return _write(out, weights, path)
+
+
+def write_bert(path: Path, *, reranker: bool = False) -> Path:
+    """An embedding model of 32 dimensions with mean pooling, for up to 128 tokens (109 kB).
+
+    A `reranker` has a head in its place that scores a pair of texts.
+    """
     layers, inner = 2, 64
     letters = [chr(n) for n in range(33, 127) if not chr(n).isupper()]
     # A piece that begins a word carries U+2581; one that continues it is bare.
@@ -93,7 +174,7 @@ def write_bert(path: Path) -> Path:
     out.add_head_count(2)
     out.add_layer_norm_eps(1e-12)
     out.add_causal_attention(False)
-    out.add_pooling_type(gguf.PoolingType.MEAN)
+    out.add_pooling_type(gguf.PoolingType.RANK if reranker else gguf.PoolingType.MEAN)
     out.add_token_type_count(2)
     out.add_tokenizer_model("bert")
     out.add_tokenizer_pre("default")
@@ -106,12 +187,17 @@ def write_bert(path: Path) -> Path:
     out.add_eos_token_id(3)
     out.add_sep_token_id(3)
     out.add_mask_token_id(4)
-    weights = dict(_bert_weights(np.random.default_rng(1), len(tokens), layers, inner))
+    random = np.random.default_rng(1)
+    weights = dict(_bert_weights(random, len(tokens), layers, inner))
+    if reranker:
+        for name, to in (("cls", BERT_WIDTH), ("cls.output", 1)):
+            weights[f"{name}.weight"] = random.standard_normal((to, BERT_WIDTH)).astype(np.float32)
+            weights[f"{name}.bias"] = np.zeros(to, np.float32)
     return _write(out, weights, path)
 
 
 def _llama_weights(
-    random: np.random.Generator, words: int, width: int, layers: int, inner: int
+    random: np.random.Generator, words: int, width: int, heads: int, inner: int
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     def noise(*shape: int) -> NDArray[np.float32]:
         return (random.standard_normal(shape) * 0.08).astype(np.float32)
@@ -119,11 +205,12 @@ def _llama_weights(
     ones = np.ones(width, np.float32)
     yield "token_embd.weight", noise(words, width)  # The output is tied to it.
     yield "output_norm.weight", ones
-    for block in (f"blk.{number}." for number in range(layers)):
+    shared = width // heads * (heads // 2)
+    for block in (f"blk.{number}." for number in range(LLAMA_LAYERS)):
         yield f"{block}attn_norm.weight", ones
         yield f"{block}attn_q.weight", noise(width, width)
-        yield f"{block}attn_k.weight", noise(width // 2, width)
-        yield f"{block}attn_v.weight", noise(width // 2, width)
+        yield f"{block}attn_k.weight", noise(shared, width)
+        yield f"{block}attn_v.weight", noise(shared, width)
         yield f"{block}attn_output.weight", noise(width, width)
         yield f"{block}ffn_norm.weight", ones
         yield f"{block}ffn_gate.weight", noise(inner, width)
