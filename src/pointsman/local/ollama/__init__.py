@@ -1,0 +1,1 @@
+"""What Ollama leaves behind and asks for, but its HTTP API: its store, its registry, its Modelfile."""
