@@ -11,7 +11,9 @@ from typing import Any
 import click
 import msgspec
 
-__all__ = ["config_option", "echo_json", "json_option", "progress_bar", "table"]
+from pointsman.local.progress import Step
+
+__all__ = ["config_option", "echo_json", "json_option", "progress_bar", "step_bar", "table"]
 
 config_option = click.option(
     "--config",
@@ -56,3 +58,18 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
             bar.update(done - bar.pos)
 
         yield show
+
+
+def step_bar(show: Callable[[int, int | None], None]) -> Callable[[Step], None]:
+    """Give a function that shows the steps of a pull on one bar: all files one after another.
+
+    Hashing goes by without a bar of its own: it runs beside the fetching, or is short.
+    """
+    done: dict[str, tuple[int, int]] = {}
+
+    def step(now: Step) -> None:
+        if now.file is not None and now.status == "downloading":
+            done[now.file] = (now.done_bytes, max(now.total_bytes or 0, now.done_bytes))
+            show(sum(each for each, _ in done.values()), sum(total for _, total in done.values()))
+
+    return step

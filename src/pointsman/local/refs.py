@@ -111,7 +111,7 @@ def parse_ref(text: str) -> Ref:
     if text.endswith(".gguf"):
         raise _wrong(text, f"for a file on this machine say file:{text}")
     if _HUB.fullmatch(text):
-        raise _wrong(text, f"did you mean hf:{text}, or ollama:{text}?")
+        raise _wrong(text, f"did you mean hf:{text}, or ollama:{text}")
     return CatalogueRef(text)
 
 

