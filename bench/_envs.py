@@ -49,7 +49,8 @@ def make_env(name: str, lock: str, *, with_project: bool = False) -> Path:
 def _install(folder: Path, python: Path, lock: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     HOME.mkdir(exist_ok=True)
-    options = ["--quiet", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
+    options = ["--quiet", "--require-hashes", "--only-binary", ":all:", "--no-deps"]
+    options += ["-r", str(lock)]
     uv = shutil.which("uv")
     if uv is not None:
         make = [uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(folder)]

@@ -16,6 +16,7 @@
     │   └── StreamCut            a stream that ended before its end
     ├── RouteError               a route has no candidate that can serve the request
     ├── LocalError               a local model could not be fetched, loaded or run
+    │   └── NoLocalModel         there is none of that name on this machine
     ├── DistillError
     └── TrustError
 
@@ -37,6 +38,7 @@ __all__ = [
     "LocalError",
     "MissingExtra",
     "MissingKey",
+    "NoLocalModel",
     "PointsmanError",
     "ProviderError",
     "ProviderTimeout",
@@ -213,6 +215,14 @@ class LocalError(PointsmanError):
 
     code = "local_error"
     status = 503
+
+
+class NoLocalModel(LocalError):
+    """No model of that name is on this machine; the message names the nearest."""
+
+    code = "local_model_not_found"
+    status = 404
+    exit_code = 2
 
 
 class DistillError(PointsmanError):

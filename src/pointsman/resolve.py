@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from pointsman.config import Config, ModelConfig
 from pointsman.errors import RequestError, UnknownModel
+from pointsman.local.names import match_name
 from pointsman.providers.binding import configured_names, merge_row
 from pointsman.providers.prices import default_models, model_card, refs_of_model
 from pointsman.providers.registry import all_providers
@@ -80,6 +81,10 @@ class Resolver:
                 self._plans.clear()
             self._plans[ref] = plan
         return plan
+
+    def forget(self) -> None:
+        """Take no plan as known any more: the models on this machine have changed."""
+        self._plans.clear()
 
     def known_refs(self) -> list[str]:
         """Aliases, routes and local models, by the names a client may use."""
@@ -153,7 +158,7 @@ class Resolver:
 
     def _card(self, provider: str, model: str) -> ModelCard:
         if provider == "local":
-            if model not in self._local_names():
+            if match_name(model, list(self._local_names())) is None:
                 raise self._unknown(f"local:{model}")
             return self._local_card(model)
         return model_card(merge_row(provider, self._config.providers.get(provider)), model)

@@ -23,9 +23,12 @@ from pointsman._http.h1 import H1Transport
 from pointsman._http.transport import Origin, Request, Timeouts
 from pointsman._sse import Parser
 from pointsman.errors import LocalError, MissingExtra
-from pointsman.local import engine as engine_module
+from pointsman.local import slot as slot_module
+from pointsman.local import starter as starter_module
 from pointsman.local.child import Endpoint
-from pointsman.local.engine import Engine, EngineSettings, Running
+from pointsman.local.engine import Engine
+from pointsman.local.planning import EngineSettings
+from pointsman.local.slot import Running
 from pointsman.local.store import ConfiguredModel, ModelStore
 
 ENGINES = [
@@ -108,7 +111,7 @@ async def engine(
             pytest.skip("no llama-server on PATH")
         settings = EngineSettings(LLAMA_SERVER, start_timeout_s=60.0, threads=1)
     elif LLAMA_SERVER is not None:
-        monkeypatch.setattr(engine_module.shutil, "which", lambda name: None)
+        monkeypatch.setattr(starter_module.shutil, "which", lambda name: None)
     made = Engine(store, settings, asker.transport)
     yield made
     await made.aclose()
@@ -262,14 +265,14 @@ async def test_a_failed_start_says_why_to_all_who_waited(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts = 0
-    real = engine._start
+    real = engine._starter.start
 
     async def counted(*args: Any) -> Any:
         nonlocal starts
         starts += 1
         return await real(*args)
 
-    monkeypatch.setattr(engine, "_start", counted)
+    monkeypatch.setattr(engine._starter, "start", counted)
 
     async def use() -> LocalError:
         with pytest.raises(LocalError) as caught:
@@ -288,7 +291,7 @@ async def test_a_failed_start_says_why_to_all_who_waited(
 async def test_a_process_that_keeps_failing_is_held_back(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "back_off_s", lambda failures: 60.0)
+    monkeypatch.setattr(slot_module, "back_off_s", lambda failures: 60.0)
     with pytest.raises(LocalError, match="ended"):
         async with engine.lease("odd"):
             pass
@@ -298,7 +301,7 @@ async def test_a_process_that_keeps_failing_is_held_back(
 
 
 def test_the_pauses_double_up_to_a_limit() -> None:
-    pauses = [engine_module.back_off_s(failures) for failures in range(1, 10)]
+    pauses = [slot_module.back_off_s(failures) for failures in range(1, 10)]
     assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
@@ -333,8 +336,8 @@ async def test_a_pulled_file_that_changed_is_not_run(
 async def test_without_an_engine_the_extra_is_named(
     store: ModelStore, asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module.shutil, "which", lambda name: None)
-    monkeypatch.setattr(engine_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(starter_module.shutil, "which", lambda name: None)
+    monkeypatch.setattr(starter_module.importlib.util, "find_spec", lambda name: None)
     engine = Engine(store, EngineSettings(), asker.transport)
     with pytest.raises(MissingExtra, match=r"pip install 'pointsman\[local\]'"):
         async with engine.lease("llama"):

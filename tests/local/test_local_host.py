@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pointsman.config import Config, LocalConfig, LocalModelConfig
-from pointsman.local import engine as engine_module
+from pointsman.local import starter as starter_module
 from pointsman.local.host import LocalHost, store_of
 
 
@@ -24,7 +24,7 @@ def config(tmp_path: Path, llama_file: Path) -> Config:
 
 @pytest.fixture
 async def host(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalHost]:
-    monkeypatch.setattr(engine_module.shutil, "which", lambda name: None)
+    monkeypatch.setattr(starter_module.shutil, "which", lambda name: None)
     made = LocalHost(config)
     yield made
     await made.aclose()

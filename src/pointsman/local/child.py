@@ -105,6 +105,11 @@ class Child:
         self._news = asyncio.Event()
         self._drain = asyncio.create_task(self._keep(self.process.stderr))
 
+    def adopt(self, order: Order) -> None:
+        """Take a model's order, from which moment it counts as that model's process."""
+        self.order = order
+        self.started_at = time.monotonic()
+
     @property
     def pid(self) -> int:
         """The process's id."""

@@ -6,16 +6,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from pointsman._http.h1 import H1Transport
 from pointsman._http.transport import Origin, Timeouts
-from pointsman.config import Config, LocalModelConfig
+from pointsman.config import Config, LocalConfig, LocalModelConfig
 from pointsman.dialects.base import Quirks
 from pointsman.errors import LocalError
 from pointsman.local.child import Endpoint
-from pointsman.local.engine import Engine, EngineSettings, Running, order_for
+from pointsman.local.defaults import Defaults
+from pointsman.local.engine import Engine
 from pointsman.local.gguf import read_head
+from pointsman.local.planning import EngineSettings, plan_of
+from pointsman.local.schedule import Memory
+from pointsman.local.slot import Running
 from pointsman.local.store import ConfiguredModel, ModelStore
 from pointsman.providers.binding import Binding
+from pointsman.providers.preset import Preset
 from pointsman.providers.registry import Capabilities, Provider
 from pointsman.types import ModelCard
 
@@ -28,7 +35,7 @@ _ROW = Provider(
         chat=True, stream=True, tools=True, json_schema=True, embeddings=True, reasoning=True
     ),
     # llama.cpp takes both names of the limit, and the role `developer`.
-    quirks=Quirks(developer_role=True),
+    quirks=Quirks(developer_role=True, llama_cpp=True),
     source="local",
 )
 
@@ -59,7 +66,12 @@ class LocalHost:
 
     def __init__(self, config: Config) -> None:
         self.store = store_of(config)
-        self._settings = EngineSettings(config.local.llama_server, config.local.start_timeout_s)
+        self._settings = settings_of(config.local)
+        self._remote_keys = {
+            name: key
+            for name, row in config.local.models.items()
+            if (key := config.secret(row.api_key_env)) is not None
+        }
         self._transport = H1Transport()
         self._engine: Engine | None = None
         # By model: a process started anew has another port and key.
@@ -72,39 +84,76 @@ class LocalHost:
     def card(self, name: str) -> ModelCard:
         """What a route must know of a model: its context and abilities; running it costs nothing.
 
-        Reads the head of its file.
+        Reads the head of its file; of a model whose engine runs elsewhere nothing is known.
 
         Raises:
-            LocalError: no such model, or a broken file.
+            LocalError: no such model, a broken file, or it does not fit this machine.
         """
         model = self.store.get(name)
-        head = read_head(Path(model.path))
-        return ModelCard(
+        card = ModelCard(
             ref=f"local:{name}",
             provider="local",
             model=name,
             input_usd_per_mtok=0.0,
             output_usd_per_mtok=0.0,
-            context_tokens=order_for(model, head, self._settings).context,
-            tools=head.template_takes_tools,
             json_schema=True,
             local=True,
+        )
+        if model.url is not None:
+            return card
+        head = read_head(Path(model.path))
+        plan = plan_of(model, head, self._settings, self._made().budget())
+        return msgspec.structs.replace(
+            card,
+            context_tokens=plan.order.context,
+            tools=head.template_takes_tools,
+            vision=model.projector is not None,
         )
 
     def running(self) -> list[Running]:
         """The models that run now."""
         return [] if self._engine is None else self._engine.running()
 
+    def budget(self) -> Memory:
+        """What all models together may hold."""
+        return self._made().budget()
+
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Binding]:
         """Give the binding of a running model; see `Engine.lease`."""
-        if self._engine is None:
-            self._engine = Engine(self.store, self._settings, self._transport)
-        async with self._engine.lease(name) as endpoint:
-            known = self._bindings.get(name)
+        async with self._made().lease(name) as endpoint:
+            known = self._bindings.get(endpoint.model)
             if known is None or known[0] != endpoint:
-                known = self._bindings[name] = (endpoint, _binding(endpoint))
+                binding = _binding(endpoint, self.store.get(endpoint.model).defaults)
+                known = self._bindings[endpoint.model] = (endpoint, binding)
             yield known[1]
+
+    async def load(self, name: str, keep_alive_s: float | None = None) -> None:
+        """Have a model ready, and with `keep_alive_s` unloaded so long after its last request.
+
+        Below 0 it stays; 0 unloads it after the next request.
+
+        Raises:
+            LocalError, MissingExtra: as `Engine.lease`.
+        """
+        engine = self._made()
+        async with engine.lease(name) as endpoint:
+            pass
+        if keep_alive_s is not None:
+            engine.keep(endpoint.model, keep_alive_s)
+
+    async def unload(self, name: str) -> bool:
+        """Stop a model once nobody uses it; False if it does not run.
+
+        Raises:
+            LocalError: no such model.
+        """
+        return await self._made().unload(self.store.find(name))
+
+    async def prepare(self) -> None:
+        """Have a process warm for the first model, if there are models and the settings say so."""
+        if self.names():
+            await self._made().prepare()
 
     async def fault(self, name: str) -> LocalError | None:
         """Why a model does not run, if its process ended by itself; see `Engine.fault`."""
@@ -116,9 +165,29 @@ class LocalHost:
             await self._engine.aclose()
         await self._transport.aclose()
 
+    def _made(self) -> Engine:
+        if self._engine is None:
+            self._engine = Engine(self.store, self._settings, self._transport, self._remote_keys)
+        return self._engine
 
-def _binding(endpoint: Endpoint) -> Binding:
+
+def settings_of(local: LocalConfig) -> EngineSettings:
+    """The engine's settings in a configuration."""
+    memory = None if local.memory_bytes is None else Memory(local.memory_bytes)
+    return EngineSettings(
+        llama_server=local.llama_server,
+        start_timeout_s=local.start_timeout_s,
+        slots=local.slots,
+        threads=local.threads,
+        memory=memory,
+        idle_s=local.idle_s,
+        spare=local.spare,
+    )
+
+
+def _binding(endpoint: Endpoint, defaults: Defaults) -> Binding:
     origin, base_path = Origin.of(endpoint.base_url)
+    preset = Preset(defaults.system, defaults.messages, defaults.stop, defaults.max_tokens)
     return Binding(
         name="local",
         dialect="openai",
@@ -131,4 +200,5 @@ def _binding(endpoint: Endpoint) -> Binding:
         ),
         timeouts=Timeouts(connect_s=5.0),
         retries=1,
+        preset=None if preset == Preset() else preset,
     )

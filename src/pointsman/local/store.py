@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from pointsman.errors import LocalError
+from pointsman.errors import LocalError, NoLocalModel
 from pointsman.local.defaults import Defaults
 from pointsman.local.names import folder_of, is_name, match_name, name_of
 
@@ -165,7 +165,7 @@ class ModelStore:
         name = match_name(asked, names)
         if name is None:
             near = difflib.get_close_matches(asked, names, 3, 0.3) or names[:8]
-            raise LocalError(f"no local model '{asked}' (there are: {', '.join(near) or 'none'})")
+            raise NoLocalModel(f"no local model '{asked}' (there are: {', '.join(near) or 'none'})")
         return name
 
     def list(self) -> list[LocalModel]:
@@ -266,7 +266,7 @@ class ModelStore:
             LocalError: no such model, or it cannot be read.
         """
         if not is_name(name):
-            raise LocalError(f"no model is named '{name}'")
+            raise NoLocalModel(f"no model is named '{name}'")
         file = self._manifest_of(name)
         try:
             if file.stat().st_size > MAX_MANIFEST_BYTES:
@@ -274,7 +274,7 @@ class ModelStore:
             manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
         except FileNotFoundError as error:
             known = ", ".join(self.names()) or "none"
-            raise LocalError(f"no local model '{name}' (there are: {known})") from error
+            raise NoLocalModel(f"no local model '{name}' (there are: {known})") from error
         except (OSError, msgspec.DecodeError) as error:
             raise LocalError(f"{file} cannot be read: {error}; pull '{name}' again") from error
         if not manifest.files:

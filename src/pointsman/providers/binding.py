@@ -13,6 +13,7 @@ from pointsman._http.transport import Origin, Request, Timeouts
 from pointsman.config import Config, ProviderConfig
 from pointsman.dialects.base import Call, Target
 from pointsman.errors import ConfigError, MissingKey
+from pointsman.providers.preset import Preset
 from pointsman.providers.registry import Capabilities, Provider, all_providers, get_provider
 
 __all__ = ["Binding", "bind", "configured_names", "merge_row"]
@@ -25,7 +26,8 @@ class Binding(Struct, frozen=True):
     """What a request to one provider needs; made once, since nothing in it changes per request.
 
     `headers` hold the credentials, so a Binding is never printed. `triggers` are what a body must
-    not hold to be passed on as it is: the provider departs from its dialect there.
+    not hold to be passed on as it is: the provider departs from its dialect there. `preset` fills in
+    what a request lacks.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Binding(Struct, frozen=True):
     timeouts: Timeouts
     retries: int
     triggers: tuple[bytes, ...] = ()
+    preset: Preset | None = None
 
     def __repr__(self) -> str:
         """Leave out the headers: they hold the key."""
@@ -48,7 +51,13 @@ class Binding(Struct, frozen=True):
 
     def post(self, path: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> Request:
         """A JSON request to `path`, relative to the base URL."""
+        if self.preset is not None:
+            body = self.preset.fill(path, body)
         return Request("POST", self.origin, self.base_path + path, (*self.headers, *headers), body)
+
+    def at_root(self) -> Binding:
+        """The same server without the version in its path, where llama.cpp has what is its own."""
+        return msgspec.structs.replace(self, base_path=self.base_path.removesuffix("/v1"))
 
     def call(self, call: Call) -> Request:
         """The request for a written Call."""
