@@ -38,6 +38,22 @@ class _OpenAIUsage(Struct):
         )
 
 
+class _ResponsesUsage(Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+
+    def usage(self) -> Usage:
+        taken, given = self.input_tokens_details, self.output_tokens_details
+        return Usage(
+            input_tokens=self.input_tokens or 0,
+            output_tokens=self.output_tokens or 0,
+            cached_tokens=(taken.cached_tokens if taken else None) or 0,
+            reasoning_tokens=(given.reasoning_tokens if given else None) or 0,
+        )
+
+
 class _AnthropicUsage(Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -80,6 +96,15 @@ class _OpenAIBody(Struct):
     usage: _OpenAIUsage | None = None
 
 
+class _ResponsesInner(Struct):
+    usage: _ResponsesUsage | None = None
+
+
+class _ResponsesBody(Struct):
+    usage: _ResponsesUsage | None = None
+    response: _ResponsesInner | None = None
+
+
 class _AnthropicBody(Struct):
     usage: _AnthropicUsage | None = None
     message: _AnthropicStart | None = None
@@ -90,13 +115,15 @@ class _GeminiBody(Struct, rename="camel"):
 
 
 _OPENAI = msgspec.json.Decoder(_OpenAIBody)
+_RESPONSES = msgspec.json.Decoder(_ResponsesBody)
 _ANTHROPIC = msgspec.json.Decoder(_AnthropicBody)
 _GEMINI = msgspec.json.Decoder(_GeminiBody)
 _MARKS: Mapping[str, bytes] = {"gemini": b'"usageMetadata"'}
 
 
 def usage_of(dialect: str, body: bytes | str) -> Usage | None:
-    """Give the usage that an answer (or one event of it) in the dialect reports.
+    """Give the usage that an answer (or one event of it) in the dialect reports; `responses` is
+    OpenAI's second one.
 
     None where there is none, or where the body is not what the dialect says: metering must not
     fail an answer that the client may still understand.
@@ -105,6 +132,11 @@ def usage_of(dialect: str, body: bytes | str) -> Usage | None:
         if dialect == "openai":
             openai = _OPENAI.decode(body).usage
             return openai.usage() if openai else None
+        if dialect == "responses":
+            body_or_event = _RESPONSES.decode(body)
+            inner = body_or_event.response
+            responses = body_or_event.usage or (inner.usage if inner else None)
+            return responses.usage() if responses else None
         if dialect == "anthropic":
             whole = _ANTHROPIC.decode(body)
             anthropic = whole.usage or (whole.message.usage if whole.message else None)
