@@ -14,15 +14,9 @@ from pointsman.errors import ConfigError, LocalError
 from pointsman.local.backend import server_arguments, worker_order
 from pointsman.local.child import Order
 from pointsman.local.defaults import Sampling
+from pointsman.local.flag_forms import arguments_of, attributes_of, merged, settled
 from pointsman.local.flag_table import FLAGS, canonical
-from pointsman.local.flags import (
-    arguments_of,
-    attributes_of,
-    check_flags,
-    known_flags,
-    merged,
-    options_of_help,
-)
+from pointsman.local.flags import check_flags, known_flags, options_of_help
 
 # As builds of llama-server print it: several names, long heads, removed ones, prose with dashes.
 HELP = """\
@@ -198,6 +192,12 @@ def test_forms_of_values_as_attributes() -> None:
     }
     assert attributes_of({"threads": 3})["cpuparams_batch.n_threads"] == 3
     assert "cpuparams.n_threads" not in attributes_of({"threads-batch": 3})
+
+
+def test_a_wrong_value_stays_as_it_is_until_it_is_refused() -> None:
+    wrong = {"flash-attn": 1, "lora": 5, "mmproj": [], "cache-type-k": None, "who-knows": {}}
+    assert settled(wrong) == wrong
+    assert settled({"flash-attn": True, "no-mmap": True}) == {"flash-attn": "on", "mmap": False}
 
 
 def test_flags_go_over_the_rest_and_adapters_add_up() -> None:

@@ -19,7 +19,8 @@ import msgspec
 from pointsman._http.transport import Origin, Request, Timeouts, Transport, TransportError
 from pointsman.errors import LocalError
 from pointsman.local.child import Child, Order, spawn
-from pointsman.local.flags import arguments_of, attributes_of, check_flags, known_flags, merged
+from pointsman.local.flag_forms import arguments_of, attributes_of, merged
+from pointsman.local.flags import check_flags, known_flags
 
 __all__ = ["server_arguments", "spawn_worker", "start_llama_server", "start_worker", "worker_order"]
 

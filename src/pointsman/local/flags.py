@@ -1,4 +1,4 @@
-"""Options of llama.cpp for one model: checked against the engine that runs it, and put into its form.
+"""Options of llama.cpp for one model: checked against the engine that runs it.
 
 They are named as `llama-server` names them, without the dashes: `cache-type-k = "q8_0"`.
 """
@@ -18,33 +18,18 @@ from typing import Any, Literal, TypeAlias
 
 from pointsman.errors import ConfigError, LocalError
 from pointsman.local.child import child_environment
+from pointsman.local.flag_forms import as_word, has_option, items_of, scaled, spelling
 from pointsman.local.flag_table import FLAGS, Flag, canonical, refusal
 
-__all__ = [
-    "EngineKind",
-    "arguments_of",
-    "attributes_of",
-    "check_flags",
-    "known_flags",
-    "merged",
-    "options_of_help",
-]
+__all__ = ["EngineKind", "check_flags", "known_flags", "options_of_help"]
 
 EngineKind: TypeAlias = Literal["worker", "llama-server"]
-
 HELP_S = 10.0
 MAX_HELP_BYTES = 1024 * 1024
 # An argument of a program may not be longer on Linux (MAX_ARG_STRLEN).
 MAX_VALUE_BYTES = 128 * 1024 - 1
-UNSEEDED = 2**32 - 1
-MIB = 1024 * 1024
-# Source: LLM_FFN_EXPS_REGEX in common/common.h of llama.cpp, 2026.
-EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
-PRIORITIES = ("LOW", "NORMAL", "MEDIUM", "HIGH", "REALTIME")
-_PRIORITY = {level: f"GGML_SCHED_PRIO_{word}" for level, word in enumerate(PRIORITIES, -1)}
 _NAME = re.compile(r"[a-z][a-z0-9.]*(-[a-z0-9.]+)*")
 _LONG = re.compile(r"--([a-z][a-z0-9.\-]*)")
-_LOADING = ("mmap", "mlock", "direct-io")
 
 
 def check_flags(
@@ -71,7 +56,7 @@ def check_flags(
         flag = FLAGS.get(main)
         if flag is not None:
             _check_value(name, flag, negative, value)
-        elif engine == "worker" or not _has(known, main):
+        elif engine == "worker" or not has_option(known, main):
             raise _unknown(name, known)
         else:
             _check_plain(name, negative, value, known or frozenset())
@@ -80,77 +65,8 @@ def check_flags(
                 f"the built-in engine cannot set the option '{name}': install llama-server, or name"
                 " one in local.llama_server"
             )
-        if flag is not None and known is not None and not _spelling(main, known):
+        if flag is not None and known is not None and not spelling(main, known):
             raise ConfigError(f"this llama-server has no option '{name}': take a newer one")
-
-
-def arguments_of(flags: Mapping[str, Any], known: frozenset[str] | None = None) -> list[str]:
-    """The options as arguments of `llama-server`, which were checked before.
-
-    Of an option's names that one is taken that the build knows.
-    """
-    settled = _settled(flags)
-    if known is None or "load-mode" in known:
-        _settle_loading(settled)
-    arguments: list[str] = []
-    for main, value in settled.items():
-        name = _spelling(main, known)
-        if name is None:  # Not named by the user, so it is what an older build does by itself.
-            continue
-        flag = FLAGS.get(main)
-        if isinstance(value, bool) and (flag is None or flag.kind == "switch"):
-            # A form that a build lacks is its default.
-            form = name if value else f"no-{name}"
-            if known is None or form in known:
-                arguments.append(f"--{form}")
-        elif isinstance(value, list):
-            arguments += _listed(f"--{name}", flag, value)
-        else:
-            arguments += [f"--{name}", str(value)]
-    return arguments
-
-
-def attributes_of(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as attributes of the worker's parameters, which were checked before.
-
-    A key is a dotted path. A value is JSON: the name of a member stands for an enum's value.
-    """
-    settled = _settled(flags)
-    _settle_loading(settled)
-    found: dict[str, Any] = {}
-    for main, value in settled.items():
-        flag = FLAGS[main]
-        if flag.attribute is not None and main not in _JOINED:
-            found[flag.attribute] = _attribute(main, flag, value)
-    found |= _threads(settled)
-    for prefix, head in (("", ""), ("spec-draft-", "speculative.draft.")):
-        overrides = _overrides(settled, prefix)
-        if overrides:
-            found[f"{head}tensor_buft_overrides"] = ",".join(overrides)
-    adapters = [[path, 1.0] for path in settled.get("lora", ())]
-    adapters += [_scaled(each) for each in settled.get("lora-scaled", ())]
-    if adapters:
-        found["lora_adapters"] = adapters
-    words = _template_words(settled)
-    if words:
-        found["default_template_kwargs"] = words
-    if settled.get("reranking"):
-        found |= {"embedding": True, "pooling_type": "LLAMA_POOLING_TYPE_RANK"}
-    if "sampling.penalty_last_n" in found:
-        found["sampling.n_prev"] = max(64, found["sampling.penalty_last_n"])
-    if "timeout_read" in found:
-        found["timeout_write"] = found["timeout_read"]
-    return found
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Put options over others, by whichever of its names each stands; LoRA adapters add up."""
-    result = _settled(base)
-    for main, value in _settled(over).items():
-        result[main] = [*result.get(main, ()), *value] if main == "lora" else value
-    if "chat-template-file" in over:
-        result.pop("chat-template", None)
-    return result
 
 
 def known_flags(binary: str) -> frozenset[str]:
@@ -215,19 +131,6 @@ def _asked(binary: str, mtime_ns: int, size: int) -> frozenset[str]:
     return found
 
 
-def _has(known: frozenset[str] | None, name: str) -> bool:
-    return known is not None and (name in known or f"no-{name}" in known)
-
-
-def _spelling(main: str, known: frozenset[str] | None) -> str | None:
-    """The name of an option that the build knows; None if it has none."""
-    flag = FLAGS.get(main)
-    names = (main, *(flag.also if flag else ()))
-    if main in _LOADING and known and "load-mode" in known:
-        return main
-    return next((name for name in names if known is None or _has(known, name)), None)
-
-
 def _unknown(name: str, known: Iterable[str] | None) -> ConfigError:
     pool = {*FLAGS, *(name for flag in FLAGS.values() for name in flag.also), *(known or ())}
     near = difflib.get_close_matches(name.lstrip("-").replace("_", "-"), sorted(pool), 1, 0.5)
@@ -241,13 +144,13 @@ def _check_value(name: str, flag: Flag, negative: bool, value: Any) -> None:
     elif negative:
         raise ConfigError(f"the option '{name}' has no negative form")
     elif flag.kind == "word":
-        good = value in flag.words if isinstance(value, str) else _as_word(flag, value) is not None
+        good = value in flag.words if isinstance(value, str) else as_word(flag, value) is not None
     elif flag.kind == "integer":
         good = value in flag.words if isinstance(value, str) else _in_range(flag, value, (int,))
     elif flag.kind == "number":
         good = _in_range(flag, value, (int, float))
     elif flag.kind in ("list", "files"):
-        items = _items(flag, value)
+        items = items_of(flag, value)
         good = bool(items) and all(map(_is_text, items))
         good = good and (not flag.words or all(each in flag.words for each in items))
     else:
@@ -294,11 +197,11 @@ def _parses(main: str, value: Any) -> bool:
     try:
         if main == "chat-template-kwargs":
             return isinstance(json.loads(value), dict)
-        items = _items(FLAGS[main], value) if isinstance(value, str | list) else []
+        items = items_of(FLAGS[main], value) if isinstance(value, str | list) else []
         if main in ("tensor-split", "fit-target"):
             return all(float(each) >= 0 for each in items) and len(items) <= 128
         if main in ("lora-scaled", "control-vector-scaled"):
-            return all(_scaled(each) for each in items)
+            return all(scaled(each) for each in items)
         if main in ("override-tensor", "override-kv", "spec-draft-override-tensor"):
             return all("=" in each for each in items)
         if main == "control-vector-layer-range":
@@ -342,130 +245,3 @@ def _allowed(name: str, flag: Flag) -> str:
         "files": "a file or a list of files, without commas in their names",
         "file": "a path",
     }.get(flag.kind, "a text")
-
-
-def _as_word(flag: Flag, value: Any) -> str | None:
-    """`true` and `false` stand for `on` and `off`."""
-    word = {True: "on", False: "off"}[value] if isinstance(value, bool) else value
-    return word if isinstance(word, str) and word in flag.words else None
-
-
-def _items(flag: Flag, value: Any) -> list[Any]:
-    if isinstance(value, str):
-        split = flag.joint is not None
-        return [each.strip() for each in value.split(flag.joint)] if split else [value]
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _settled(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The options by the table's names, each value in the one form that its kind has."""
-    settled: dict[str, Any] = {}
-    for name, value in flags.items():
-        main, negative = canonical(name)
-        flag = FLAGS.get(main)
-        if negative and isinstance(value, bool):
-            value = not value
-        if flag is not None and flag.kind == "word":
-            value = _as_word(flag, value)
-        elif flag is not None and flag.kind in ("list", "files"):
-            value = _items(flag, value)
-        if flag is not None and flag.kind in ("file", "files"):
-            value = (
-                [os.path.expanduser(each) for each in value]  # noqa: PTH111  # may end in ":0.5"
-                if isinstance(value, list)
-                else str(Path(value).expanduser())
-            )
-        settled[main] = value
-    if "spec-draft-model" in settled:
-        # Newer builds load a draft model, and use it only if they are told how.
-        settled.setdefault("spec-type", ["draft-simple"])
-    return settled
-
-
-def _settle_loading(settled: dict[str, Any]) -> None:
-    """Say `load-mode`, which newer builds have in the place of the three older switches."""
-    given = {name: settled.pop(name) for name in _LOADING if name in settled}
-    if not given or "load-mode" in settled:
-        return
-    mapped, locked = given.get("mmap", True), given.get("mlock", False)
-    if given.get("direct-io"):
-        settled["load-mode"] = "dio"
-    elif locked:
-        settled["load-mode"] = "mmap+mlock" if mapped else "mlock"
-    elif "mmap" in given:
-        settled["load-mode"] = "mmap" if mapped else "none"
-
-
-def _listed(name: str, flag: Flag | None, items: list[str]) -> list[str]:
-    if flag is None or flag.joint is None:
-        return [part for each in items for part in (name, each)]
-    return [name, *items] if flag.joint == " " else [name, flag.joint.join(items)]
-
-
-# What several options make together.
-_JOINED = frozenset(
-    f"{prefix}{name}"
-    for prefix in ("", "spec-draft-")
-    for name in ("cpu-moe", "n-cpu-moe", "override-tensor")
-) | {"lora", "lora-scaled", "reranking", "chat-template-kwargs"}
-
-
-def _attribute(main: str, flag: Flag, value: Any) -> Any:
-    if flag.words:
-        if isinstance(value, list):
-            return [flag.words[each] for each in value]
-        return flag.words[value] if isinstance(value, str) else value
-    if flag.kind == "switch":
-        return value is not flag.inverted
-    if main == "rope-scale":
-        return 1.0 / value
-    if main == "seed":
-        return value & UNSEEDED
-    if main.startswith("prio"):
-        return _PRIORITY[value]
-    if main.startswith("cpu-strict"):
-        return bool(value)
-    if main == "tensor-split":
-        return [float(each) for each in value]
-    if main == "fit-target":
-        return [round(float(each) * MIB) for each in value]
-    return flag.joint.join(value) if flag.joint is not None else value
-
-
-def _threads(settled: Mapping[str, Any]) -> dict[str, Any]:
-    """Threads of a batch are as many as the others, unless it is said."""
-    pairs = (
-        ("threads", "cpuparams_batch.n_threads"),
-        ("spec-draft-threads", "speculative.draft.cpuparams_batch.n_threads"),
-    )
-    return {
-        attribute: settled[name]
-        for name, attribute in pairs
-        if name in settled and f"{name}-batch" not in settled
-    }
-
-
-def _overrides(settled: Mapping[str, Any], prefix: str) -> list[str]:
-    """Which tensors stay in main memory; the first pattern that matches one counts."""
-    found = list(settled.get(f"{prefix}override-tensor", ()))
-    if settled.get(f"{prefix}cpu-moe"):
-        found.append(f"{EXPERTS}=CPU")
-    layers = settled.get(f"{prefix}n-cpu-moe", 0)
-    return [*found, *(rf"blk\.{number}{EXPERTS}=CPU" for number in range(layers))]
-
-
-def _scaled(text: str) -> list[Any]:
-    path, _, scale = text.rpartition(":")
-    if not path:
-        raise ValueError(text)
-    return [path, float(scale)]
-
-
-def _template_words(settled: Mapping[str, Any]) -> dict[str, str]:
-    """What a chat template is given, as llama.cpp keeps it: each value is JSON text."""
-    words = {"on": "true", "off": "false"}
-    found: dict[str, str] = {}
-    if settled.get("reasoning") in words:
-        found["enable_thinking"] = words[settled["reasoning"]]
-    given = json.loads(settled.get("chat-template-kwargs", "{}"))
-    return {**found, **{name: json.dumps(value) for name, value in given.items()}}
