@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -10,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from pointsman.config import Config, LocalConfig, LocalModelConfig
+from pointsman.errors import ConfigError, LocalError, NoLocalModel
 from pointsman.local import starter as starter_module
+from pointsman.local.defaults import Defaults
 from pointsman.local.host import LocalHost, store_of
+from pointsman.local.ollama.architectures import NEEDS_OLLAMA
+from pointsman.local.store import Manifest, note_file, sha256_of
 
 
 @pytest.fixture
@@ -68,3 +73,61 @@ async def test_a_process_started_anew_has_a_new_binding(host: LocalHost) -> None
     async with host.lease("tiny") as second:
         assert second.headers != first.headers
     assert len(host._bindings) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"cache-type-k": "q9"}, r"local\.models\.tiny\.flags: .*cache-type-k"),
+        ({"cache-typ-k": "q8_0"}, r"cache-type-k"),
+        ({"port": 1}, r"its socket is ours"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_the_first_request(
+    config: Config, monkeypatch: pytest.MonkeyPatch, flags: dict[str, str | int], message: str
+) -> None:
+    monkeypatch.setattr(starter_module.shutil, "which", lambda name: None)
+    config.local.models["tiny"].flags = dict(flags)
+    with pytest.raises(ConfigError, match=message):
+        LocalHost(config)
+
+
+async def test_what_a_model_brings_along_is_put_into_its_requests(
+    host: LocalHost, llama_file: Path
+) -> None:
+    manifest = Manifest(
+        name="kind:1",
+        source="test",
+        created_at="",
+        files=(note_file(llama_file, sha256_of(llama_file), inside=False),),
+        defaults=Defaults(system="Be kind.", stop=("END",), context_tokens=512),
+    )
+    host.store.write(manifest)
+    async with host.lease("kind") as binding, host.lease("tiny") as plain:
+        assert binding.preset is not None and plain.preset is None
+        request = binding.post("/chat/completions", b'{"messages": []}')
+        assert json.loads(request.body or b"") == {
+            "messages": [{"role": "system", "content": "Be kind."}],
+            "stop": ["END"],
+        }
+
+
+async def test_a_model_that_only_ollama_can_run_is_refused_and_says_why(
+    host: LocalHost, llama_file: Path
+) -> None:
+    note = note_file(llama_file, sha256_of(llama_file), inside=False)
+    warning = f"{NEEDS_OLLAMA}a patch; pull hf:some/other"
+    host.store.write(Manifest("theirs", "ollama:theirs", "", (note,), warnings=(warning,)))
+    with pytest.raises(LocalError, match=r"'theirs' needs Ollama's own engine.*hf:some/other"):
+        await host.load("theirs")
+
+
+async def test_loading_and_unloading(host: LocalHost) -> None:
+    await host.load("tiny", -1)
+    (running,) = host.running()
+    assert (running.state, running.expires_in_s, running.leases) == ("ready", None, 0)
+    assert running.predicted_bytes > 0
+    assert await host.unload("tiny:latest") and host.running() == []
+    assert not await host.unload("tiny")
+    with pytest.raises(NoLocalModel):
+        await host.unload("none")

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from pointsman.config import LOOPBACK_HOSTS, Config
-from pointsman.dialects import get_dialect
+from pointsman.dialects import get_client_dialect
 from pointsman.door import Door
 from pointsman.errors import (
     AuthenticationFailed,
@@ -25,8 +25,22 @@ from pointsman.errors import (
 )
 from pointsman.gateway.exchange import ClientGone, Exchange, Headers, Receive, Scope, Send
 from pointsman.gateway.meter import Meter
+from pointsman.gateway.origins import Origins
+from pointsman.gateway.pulls import Pulls
 from pointsman.gateway.relay import Relay
-from pointsman.gateway.routes import anthropic, gemini, openai, own
+from pointsman.gateway.routes import (
+    anthropic,
+    gemini,
+    llama,
+    models,
+    ollama_chat,
+    ollama_create,
+    ollama_embed,
+    ollama_models,
+    ollama_store,
+    openai,
+    own,
+)
 
 __all__ = ["Gateway", "create_app"]
 
@@ -36,6 +50,16 @@ _log = logging.getLogger("pointsman.gateway")
 _EXACT: dict[tuple[str, str], Handler] = {
     ("POST", "/v1/chat/completions"): openai.chat_completions,
     ("POST", "/v1/embeddings"): openai.embeddings,
+    ("POST", "/v1/completions"): openai.completions,
+    ("POST", "/v1/responses"): openai.responses,
+    ("POST", "/v1/rerank"): openai.rerank,
+    ("POST", "/rerank"): openai.rerank,
+    ("POST", "/completion"): llama.completion,
+    ("POST", "/infill"): llama.infill,
+    ("POST", "/tokenize"): llama.tokenize,
+    ("POST", "/detokenize"): llama.detokenize,
+    ("POST", "/apply-template"): llama.apply_template,
+    ("GET", "/props"): llama.props,
     ("POST", "/v1/messages"): anthropic.messages,
     ("POST", "/v1/messages/count_tokens"): anthropic.count_tokens,
     ("GET", "/v1/models"): own.list_models,
@@ -43,8 +67,32 @@ _EXACT: dict[tuple[str, str], Handler] = {
     ("GET", "/healthz"): own.health,
     ("GET", "/readyz"): own.ready,
     ("GET", "/metrics"): own.metrics,
-    ("GET", "/"): own.root,
+    ("GET", "/"): ollama_models.root,
+    ("HEAD", "/"): ollama_models.root,
     ("POST", "/pointsman/v1/routes/explain"): own.explain,
+    ("GET", "/pointsman/v1/models"): models.list_local,
+    ("POST", "/pointsman/v1/models/load"): models.load,
+    ("POST", "/pointsman/v1/models/unload"): models.unload,
+    ("POST", "/pointsman/v1/models/pull"): models.pull,
+    ("POST", "/api/chat"): ollama_chat.chat,
+    ("POST", "/api/generate"): ollama_chat.generate,
+    ("POST", "/api/embed"): ollama_embed.embed,
+    ("POST", "/api/embeddings"): ollama_embed.embeddings,
+    ("GET", "/api/version"): ollama_models.version,
+    ("HEAD", "/api/version"): ollama_models.version,
+    ("GET", "/api/tags"): ollama_models.tags,
+    ("HEAD", "/api/tags"): ollama_models.tags,
+    ("GET", "/api/ps"): ollama_models.ps,
+    ("POST", "/api/show"): ollama_models.show,
+    ("POST", "/api/pull"): ollama_create.pull,
+    ("POST", "/api/create"): ollama_create.create,
+    ("POST", "/api/copy"): ollama_store.copy,
+    ("DELETE", "/api/delete"): ollama_store.delete,
+    ("POST", "/api/push"): ollama_store.not_here,
+    ("POST", "/api/me"): ollama_store.not_here,
+    ("POST", "/api/signin"): ollama_store.not_here,
+    ("POST", "/api/signout"): ollama_store.not_here,
+    ("POST", "/v1/systemone"): ollama_store.not_here,
 }
 _PREFIX: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1beta/models/", gemini.models_verb),
@@ -52,6 +100,11 @@ _PREFIX: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/models/", gemini.models_verb),
     ("GET", "/v1beta/models/", own.show_model),
     ("GET", "/v1/models/", own.show_model),
+    ("DELETE", models.PREFIX, models.remove),
+    ("HEAD", "/api/blobs/", ollama_store.has_blob),
+    ("POST", "/api/blobs/", ollama_store.write_blob),
+    ("DELETE", "/api/user/keys/", ollama_store.not_here),
+    ("POST", "/api/experimental/", ollama_store.not_here),
 )
 _OPEN_PATHS = frozenset(("/healthz", "/readyz", "/"))
 
@@ -64,8 +117,10 @@ class Gateway:
         self.door = door or Door(config)
         self.meter = Meter()
         self.relay = Relay(self.door, self.meter)
+        self.pulls = Pulls(self.door.local.store, config.secrets)
         self.ready = False
         self.max_body_bytes = config.server.max_body_bytes
+        self._origins = Origins(config.server.allowed_origins)
         self._admin_key = config.secret(config.server.admin_key_env)
         if config.server.admin_key_env and self._admin_key is None:
             raise ConfigError(f"server.admin_key_env: {config.server.admin_key_env} is not set")
@@ -85,25 +140,30 @@ class Gateway:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        preload: asyncio.Task[object] | None = None
+        ahead: list[asyncio.Task[object]] = []
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.ready = True
                 if any(route.policy == "classifier" for route in self.config.routes.values()):
                     # A few hundred milliseconds that the first routed request should not pay.
-                    preload = asyncio.create_task(asyncio.to_thread(self.door.classifier))
+                    ahead.append(asyncio.create_task(asyncio.to_thread(self.door.classifier)))
+                ahead.append(asyncio.create_task(self.door.local.prepare()))
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self.ready = False
-                if preload is not None:
-                    await preload
+                await asyncio.gather(*ahead)
                 await self.door.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
+            if exchange.origin is not None:
+                if exchange.method == "OPTIONS":
+                    await self._origins.preflight(exchange, exchange.origin)
+                    return
+                self._origins.check(exchange, exchange.origin)
             handler = _find(exchange.method, exchange.path)
             if self._admin_key is not None and exchange.path not in _OPEN_PATHS:
                 self._authenticate(exchange, self._admin_key)
@@ -134,7 +194,7 @@ class Gateway:
             # The head is out and the handler could not end its stream: cutting the connection is
             # the only honest end left.
             raise error
-        status, body = get_dialect(exchange.dialect()).write_error(error)
+        status, body = get_client_dialect(exchange.dialect()).write_error(error)
         headers: Headers = [(b"x-pointsman-error", error.code.encode())]
         if isinstance(error, ProviderError) and error.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ from pointsman._http.h1 import H1Transport
 from pointsman._http.transport import Origin, Timeouts
 from pointsman.config import Config, LocalConfig, LocalModelConfig
 from pointsman.dialects.base import Quirks
-from pointsman.errors import LocalError
+from pointsman.errors import ConfigError, LocalError
 from pointsman.local.child import Endpoint
 from pointsman.local.defaults import Defaults
 from pointsman.local.engine import Engine
+from pointsman.local.flags import check_flags, known_flags
 from pointsman.local.gguf import read_head
 from pointsman.local.planning import EngineSettings, plan_of
 from pointsman.local.schedule import Memory
@@ -66,6 +68,7 @@ class LocalHost:
 
     def __init__(self, config: Config) -> None:
         self.store = store_of(config)
+        _check_all_flags(config.local)
         self._settings = settings_of(config.local)
         self._remote_keys = {
             name: key
@@ -169,6 +172,21 @@ class LocalHost:
         if self._engine is None:
             self._engine = Engine(self.store, self._settings, self._transport, self._remote_keys)
         return self._engine
+
+
+def _check_all_flags(local: LocalConfig) -> None:
+    """Refuse wrong options before the first request; a binary is asked only if there are any."""
+    binary = local.llama_server or shutil.which("llama-server")
+    for name, row in local.models.items():
+        if not row.flags:
+            continue
+        try:
+            if binary is None:
+                check_flags(row.flags, "worker")
+            else:
+                check_flags(row.flags, "llama-server", known_flags(binary))
+        except ConfigError as error:
+            raise ConfigError(f"local.models.{name}.flags: {error.message}") from error
 
 
 def settings_of(local: LocalConfig) -> EngineSettings:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from pointsman.errors import LocalError
 from pointsman.local.child import Order
+from pointsman.local.flag_forms import settled
 from pointsman.local.gguf import GgufHead
 from pointsman.local.hardware import engine_threads
 from pointsman.local.memory import Footprint, largest_context, predict
@@ -21,6 +22,8 @@ MIN_CONTEXT_TOKENS = 8192
 BATCH_TOKENS = 2048
 UBATCH_TOKENS = 512
 MIB = 1024 * 1024
+# LLAMA_POOLING_TYPE_RANK: the server scores pairs of texts only if it is told to.
+RANKING = 4
 # Files of these seldom say how they pool, and can do nothing else.
 EMBEDDING_ARCHITECTURES = frozenset(
     ("bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert",
@@ -56,8 +59,14 @@ class Plan(Struct, frozen=True):
     idle_s: float
 
 
-def plan_of(model: LocalModel, head: GgufHead, settings: EngineSettings, budget: Memory) -> Plan:
-    """Decide how a model is run; pure.
+def plan_of(
+    model: LocalModel,
+    head: GgufHead,
+    settings: EngineSettings,
+    budget: Memory,
+    extra_bytes: int = 0,
+) -> Plan:
+    """Decide how a model is run; pure. `extra_bytes` are of files that its flags name.
 
     The context is the model's own setting, else the engine's, else the largest with which the
     model alone fits `budget`, up to what it was trained for and not under 8,192 tokens.
@@ -67,7 +76,8 @@ def plan_of(model: LocalModel, head: GgufHead, settings: EngineSettings, budget:
             would fit.
     """
     embedding = bool(head.pooling) or head.architecture in EMBEDDING_ARCHITECTURES
-    flags = model.defaults.flags
+    flags = settled(model.defaults.flags)
+    ranks = {"reranking": True} if head.pooling == RANKING else {}
     slots = 1 if embedding else model.slots or settings.slots
     trained = head.context_tokens or MIN_CONTEXT_TOKENS
     facts: dict[str, Any] = {
@@ -76,7 +86,7 @@ def plan_of(model: LocalModel, head: GgufHead, settings: EngineSettings, budget:
         "cache_type_v": str(flags.get("cache-type-v", "f16")),
         "flash_attention": {"on": True, "off": False}.get(str(flags.get("flash-attn"))),
         "embedding": embedding,
-        "extra_weights_bytes": max(0, model.bytes - head.size_bytes),
+        "extra_weights_bytes": max(0, model.bytes - head.size_bytes) + extra_bytes,
     }
     if not embedding:
         facts["batch_tokens"] = _size(flags, "batch-size", BATCH_TOKENS)
@@ -105,7 +115,7 @@ def plan_of(model: LocalModel, head: GgufHead, settings: EngineSettings, budget:
         projector=model.projector,
         adapters=model.adapters,
         template=model.template,
-        flags=flags,
+        flags=model.defaults.flags if "reranking" in flags else {**ranks, **model.defaults.flags},
     )
     idle_s = settings.idle_s if model.idle_s is None else model.idle_s
     return Plan(order, footprint, _divided(footprint, budget), idle_s)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import importlib.util
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pointsman._http.transport import Transport
 from pointsman.errors import LocalError, MissingExtra
 from pointsman.local.backend import spawn_worker, start_llama_server, start_worker
 from pointsman.local.child import Child
+from pointsman.local.flag_table import canonical
 from pointsman.local.gguf import GgufHead, read_head
+from pointsman.local.ollama.architectures import NEEDS_OLLAMA
 from pointsman.local.planning import EngineSettings, Plan, plan_of
 from pointsman.local.schedule import Memory
 from pointsman.local.store import LocalModel, ModelStore
 
 __all__ = ["Starter"]
 
+# Options that name a file which is loaded beside the model.
+_MODEL_FILES = frozenset(("spec-draft-model", "mmproj", "lora"))
 _log = logging.getLogger("pointsman.local")
 
 
@@ -60,7 +66,8 @@ class Starter:
             LocalError: a broken or changed file, or it does not fit this machine.
         """
         model, head = self._checked(name)
-        return plan_of(model, head, self._settings, self.budget())
+        extra_bytes = _named_bytes(model.defaults.flags)
+        return plan_of(model, head, self._settings, self.budget(), extra_bytes)
 
     async def start(self, plan: Plan) -> Child:
         """Start a model's process; it is loaded when this returns.
@@ -107,6 +114,24 @@ class Starter:
 
     def _checked(self, name: str) -> tuple[LocalModel, GgufHead]:
         model = self._store.get(name)
+        for warning in model.warnings:
+            if warning.startswith(NEEDS_OLLAMA):
+                raise LocalError(f"'{name}' {warning}")
         if model.sha256 is not None and not model.verified:
             model = self._store.verify(name)
         return model, read_head(Path(model.path))
+
+
+def _named_bytes(flags: Mapping[str, Any]) -> int:
+    """The sizes of the model files that options name: a draft model, a projector, adapters."""
+    size_bytes = 0
+    for name, value in flags.items():
+        if canonical(name)[0] in _MODEL_FILES:
+            for path in value if isinstance(value, list) else [value]:
+                try:
+                    size_bytes += Path(str(path)).stat().st_size
+                except OSError as error:
+                    raise LocalError(
+                        f"the file of the option '{name}' is not there: {path}"
+                    ) from error
+    return size_bytes
