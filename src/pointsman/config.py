@@ -53,6 +53,8 @@ class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Largest request body; a larger one gets 413."""
     max_answer_bytes: int = 256 * MIB
     """Largest unstreamed answer taken from an upstream."""
+    allowed_origins: list[str] = field(default_factory=list)
+    """Web pages that may use the gateway (`https://chat.example.org`, `app://*`), beside this machine's."""
     fetch_images: bool = False
     """Fetch images given by URL for providers that take only their bytes (Gemini)."""
 

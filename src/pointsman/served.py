@@ -11,7 +11,7 @@ import msgspec
 from pointsman._http.transport import Response, TransportError
 from pointsman._sse import EventTooLarge, Parser
 from pointsman._stream import explode, first_call_only, first_calls
-from pointsman.dialects.base import Dialect
+from pointsman.dialects.base import AnswerReader, Dialect
 from pointsman.errors import (
     BadAnswer,
     PointsmanError,
@@ -33,7 +33,8 @@ class Served:
     """An answer that has begun. `close` it, or read it to its end.
 
     `upstream_s` is the time spent waiting for the upstream until its head (and, for a stream, its
-    first bytes) came, all tries and pauses included.
+    first bytes) came, all tries and pauses included. `reader` reads the answer: the dialect, unless
+    what was asked for is no chat.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Served:
         "candidate",
         "dialect",
         "ignored",
+        "reader",
         "single_call",
         "upstream_s",
     )
@@ -63,6 +65,7 @@ class Served:
         self.candidate = candidate
         self.binding = binding
         self.dialect = dialect
+        self.reader: AnswerReader = dialect
         self.ignored = ignored
         self.single_call = False
         self.attempts = 1
@@ -141,7 +144,7 @@ class Served:
             ProviderError: as `json`, or as the dialect's `read_completion`.
         """
         target = self.binding.target(self.candidate.model)
-        completion = self.dialect.read_completion(await self.json(limit_bytes), target)
+        completion = self.reader.read_completion(await self.json(limit_bytes), target)
         return first_call_only(completion) if self.single_call else completion
 
     async def answer(self, limit_bytes: int) -> AsyncIterator[list[Chunk]]:
@@ -155,7 +158,7 @@ class Served:
         if not self.is_stream:
             yield list(explode(await self.completion(limit_bytes)))
             return
-        reader = self.dialect.stream_reader(self.binding.target(self.candidate.model))
+        reader = self.reader.stream_reader(self.binding.target(self.candidate.model))
         parser = Parser()
         async for piece in self.chunks():
             chunks: list[Chunk] = []

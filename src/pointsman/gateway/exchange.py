@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -44,6 +44,8 @@ class Exchange:
         "_timer",
         "_watcher",
         "method",
+        "more_headers",
+        "origin",
         "path",
         "receive",
         "request_id",
@@ -63,7 +65,15 @@ class Exchange:
         self._task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
-        given = self.header(b"x-request-id")
+        # Of an answer to a web page; nearly always empty.
+        self.more_headers: Headers = []
+        self.origin: str | None = None
+        given: str | None = None
+        for key, value in scope["headers"]:
+            if key == b"x-request-id":
+                given = given or value.decode("latin-1")
+            elif key == b"origin":
+                self.origin = self.origin or value.decode("latin-1")
         usable = given and len(given) <= MAX_REQUEST_ID_CHARS and given.isprintable()
         self.request_id = given if given and usable else f"req_{_RUN}{next(_count):08x}"
 
@@ -82,6 +92,8 @@ class Exchange:
             and (self.method == "POST" or self.header(b"x-goog-api-client") is not None)
         ):
             return "gemini"
+        if self.path.startswith("/api/"):
+            return "ollama"
         if self.path.startswith("/v1/messages") or self.header(b"anthropic-version") is not None:
             return "anthropic"
         return "openai"
@@ -120,6 +132,21 @@ class Exchange:
                 return b"".join(parts)
             message = await self.receive()
 
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the request's body as it comes, however large; whoever reads it bounds it.
+
+        Raises:
+            ClientGone: it hung up before the end.
+        """
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if piece := message.get("body", b""):
+                yield piece
+            if not message.get("more_body"):
+                return
+
     def watch(self) -> None:
         """From now on, cancel the current task when the client hangs up; call once the body is in."""
         self._task = asyncio.current_task()
@@ -152,6 +179,8 @@ class Exchange:
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
         self.started = True
+        if self.more_headers:
+            headers += self.more_headers
         headers.append((b"content-length", b"%d" % len(body)))
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
@@ -168,6 +197,8 @@ class Exchange:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of a streamed answer."""
         self.started = True
+        if self.more_headers:
+            headers += self.more_headers
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes) -> None:

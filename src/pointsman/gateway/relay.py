@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from pointsman._http.transport import Request
 from pointsman.dialects.anthropic import ANTHROPIC
-from pointsman.dialects.base import Call, Dialect, StreamWriter
+from pointsman.dialects.base import AnswerReader, Call, ClientDialect, Dialect, StreamWriter
 from pointsman.dialects.gemini import GEMINI
 from pointsman.door import Choice, Door
 from pointsman.errors import BadAnswer, PointsmanError, StreamCut
 from pointsman.gateway.exchange import Exchange, Headers
 from pointsman.gateway.makers import Makers
 from pointsman.gateway.meter import Meter, StreamMeter, usage_of
+from pointsman.gateway.passage import Passage
 from pointsman.gateway.wire import ask_usage, decode_body, replace_model
 from pointsman.images import has_remote_images, with_fetched_images
 from pointsman.providers.binding import Binding
@@ -26,7 +27,7 @@ from pointsman.resolve import Candidate
 from pointsman.served import Served
 from pointsman.types import Chat, Chunk, Usage, UsageReported
 
-__all__ = ["Asked", "Relay"]
+__all__ = ["Asked", "OwnForm", "Relay"]
 
 _JSON = msgspec.json.Encoder()
 _ANY = msgspec.json.Decoder(dict[str, Any])
@@ -48,8 +49,25 @@ _SEAL = b"cG0xf"
 _OWNERS = {"anthropic": ANTHROPIC.own_body, "gemini": GEMINI.own_body}
 
 
+class OwnForm(Protocol):
+    """How a request is put that is no chat to its upstream, and how its answer is read."""
+
+    reader: AnswerReader
+
+    def request(self, chat: Chat, candidate: Candidate, binding: Binding) -> Request:
+        """Give the request, with the sampling of `chat`.
+
+        Raises:
+            UnsupportedParameter: this upstream has no such form, or not this parameter.
+        """
+        ...
+
+
 class Asked:
-    """What a client asked: its dialect, its body, and where a pass-through goes."""
+    """What a client asked: its dialect, its body, and where a pass-through goes.
+
+    `own_form` is for what is no chat, `passage` for what can only be passed on; `ignored` names the hints that its reader left out.
+    """
 
     __slots__ = (
         "_chat",
@@ -58,6 +76,9 @@ class Asked:
         "dialect",
         "headers",
         "hide_usage",
+        "ignored",
+        "own_form",
+        "passage",
         "passed",
         "path",
         "ref",
@@ -69,7 +90,7 @@ class Asked:
 
     def __init__(
         self,
-        dialect: Dialect,
+        dialect: ClientDialect,
         body: bytes,
         ref: str,
         *,
@@ -80,6 +101,9 @@ class Asked:
         mend: Callable[[dict[str, Any]], None] | None = None,
         writer: Callable[[Chat], StreamWriter] | None = None,
         stream_type: bytes = SSE_TYPE,
+        own_form: OwnForm | None = None,
+        passage: Passage | None = None,
+        ignored: tuple[str, ...] = (),
     ) -> None:
         self.dialect = dialect
         self.body = body
@@ -90,6 +114,9 @@ class Asked:
         self.stream_options = stream_options
         self.writer = writer or dialect.stream_writer
         self.stream_type = stream_type
+        self.own_form = own_form
+        self.passage = passage
+        self.ignored = ignored
         self.passed = False
         self.hide_usage = False
         self._mend = mend
@@ -107,6 +134,16 @@ class Asked:
                 self._mend(tree)
             self._chat = self.dialect.read_chat(tree)
         return self._chat
+
+    @property
+    def usage(self) -> str:
+        """The form in which an answer that is passed on counts its tokens."""
+        return self.passage.usage if self.passage else self.dialect.name
+
+    @property
+    def ends(self) -> re.Pattern[bytes]:
+        """What the end of a stream that is passed on has in it."""
+        return self.passage.ends if self.passage else _ENDS[self.dialect.name]
 
     def replace_chat(self, chat: Chat) -> None:
         """Take another chat in the place of the one that was read."""
@@ -142,14 +179,17 @@ class Relay:
             return self._prepare(asked, candidate, binding, dialect)
 
         served = await self._door.dispatcher.open(choice.candidates, prepare, stream=asked.stream)
+        if asked.own_form is not None:
+            served.reader = asked.own_form.reader
         head = [
             (b"x-request-id", exchange.request_id.encode("latin-1")),
             (b"x-pointsman-model", _header(served.candidate.ref)),
             (b"x-pointsman-route", _header(choice.why)),
             (b"x-pointsman-attempts", b"%d" % served.attempts),
         ]
-        if served.ignored:
-            head.append((b"x-pointsman-ignored", _header(", ".join(served.ignored))))
+        if served.ignored or asked.ignored:
+            ignored = (*asked.ignored, *served.ignored)
+            head.append((b"x-pointsman-ignored", _header(", ".join(ignored))))
         try:
             if asked.stream:
                 await self._stream(exchange, asked, served, head, started_s)
@@ -170,6 +210,13 @@ class Relay:
     def _prepare(
         self, asked: Asked, candidate: Candidate, binding: Binding, dialect: Dialect
     ) -> Request | Call:
+        if asked.own_form is not None:
+            return asked.own_form.request(asked.chat(), candidate, binding)
+        if asked.passage is not None:
+            asks = asked.passage.asks_usage and binding.row.quirks.stream_usage
+            ask = asks and asked.stream and not asked.stream_options
+            asked.passed, asked.hide_usage = True, ask
+            return asked.passage.request(asked.body, candidate.model, binding, ask=ask)
         asked.hide_usage = False
         asked.passed = passes(asked, binding)
         if binding.dialect == asked.dialect.name:
@@ -201,7 +248,7 @@ class Relay:
             body = await served.read(self._max_answer)
             self._makers.note(served.binding.name, body)
             upstream_s = served.upstream_s + time.perf_counter() - waiting_s
-            usage = usage_of(asked.dialect.name, body)
+            usage = usage_of(asked.usage, body)
         else:
             completion = await served.completion(self._max_answer)
             upstream_s = served.upstream_s + time.perf_counter() - waiting_s
@@ -250,8 +297,8 @@ class Relay:
 
     async def _pass_events(self, exchange: Exchange, asked: Asked, served: Served) -> Usage | None:
         """Relay whole events as they are; hold back a part of one until its rest has come."""
-        meter = StreamMeter(asked.dialect.name)
-        faulty = False
+        meter = StreamMeter(asked.usage)
+        faulty = ended = False
         rest = tail = b""
         async for chunk in served.chunks():
             data = rest + chunk if rest else chunk
@@ -271,13 +318,15 @@ class Relay:
             # Whether the stream is complete is looked up once, at its end; most pieces are only text,
             # so a plain search for a word goes before each expression.
             tail = (tail + events)[-TAIL_BYTES:]
+            if asked.passage is not None and asked.ends.search(events):
+                ended = True  # Its last event may hold all of the answer, and be any size.
             if b"error" in events and _FAULT.search(events):
                 faulty = True
             if asked.hide_usage and b"[]" in events and _HIDDEN.search(events):
                 events = _without_usage(events)
             if events:
                 await exchange.write(events)
-        if not faulty and not _ENDS[asked.dialect.name].search(tail):
+        if not faulty and not ended and not asked.ends.search(tail):
             raise StreamCut(
                 f"{served.candidate.ref} ended its stream before its end",
                 provider=served.binding.name,
