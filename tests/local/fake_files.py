@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PIECE = 64 * 1024
@@ -52,8 +53,12 @@ class Files:
         return sum(each.sent for each in self.asked if each.path == path)
 
     def etag(self, path: str) -> str:
-        digest = hashlib.sha256(self.data[path]).hexdigest()[:16]
-        return self.etags.get(path, f'"{digest}"')
+        return self.etags.get(path, _etag(self.data[path]))
+
+
+@lru_cache(8)
+def _etag(data: bytes) -> str:
+    return f'"{hashlib.sha256(data).hexdigest()[:16]}"'
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -155,6 +155,8 @@ def _status_fault(url: str, error: HTTPError) -> Exception:
         404: "status 404: it has no such file; check the ref",
         410: "status 410: the file is gone",
     }.get(error.code, f"status {error.code}")
+    if error.code < 400:
+        why += ": the redirect leads to where none is followed"
     return Refused(f"{host} refused: {why}", error.code, body, dict(said.items()))
 
 
