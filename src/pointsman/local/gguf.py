@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from msgspec import Struct
 
 from pointsman.errors import LocalError
+from pointsman.local.shape import ARRAYS, Length, Shape, Weights, shape_of
 
 __all__ = ["FILE_TYPES", "TENSOR_BLOCKS", "GgufHead", "read_head"]
 
@@ -29,10 +30,12 @@ MAX_ELEMENTS = 1 << 44
 MAX_ALIGNMENT = 65_536
 DEFAULT_ALIGNMENT = 32
 PIECE_BYTES = 256 * 1024
-# Longer keys and texts, and all arrays, are checked and passed over: nothing here needs them, and
-# so a hostile file cannot make this process hold more than a few MB.
+# Longer keys and texts, and all arrays but a few short ones, are checked and passed over: nothing
+# here needs them, and so a hostile file cannot make this process hold more than a few MB.
 _KEPT_KEY_BYTES = 128
 _KEPT_TEXT_BYTES = 1_024
+_KEPT_ITEMS = 1_024
+_KEPT_ITEMS_IN_ALL = 32_768
 
 _U32, _U64 = Form("<I"), Form("<Q")
 _SCALARS = {
@@ -66,6 +69,7 @@ class GgufHead(Struct, frozen=True):
     `template_takes_tools` says that the chat template reads a list of tools; without that a model never
     learns which it has. `pooling` is how an embedding model makes one vector of many (0: it does not); `file_type` is
     the name of the quantization of most tensors; `parts` is over 1 for a part of a split model.
+    `shape` is what its memory is reckoned from.
     """
 
     version: int
@@ -81,6 +85,7 @@ class GgufHead(Struct, frozen=True):
     tensors: int
     parameters: int
     size_bytes: int
+    shape: Shape = Shape()
 
 
 class _Fault(Exception):
@@ -201,28 +206,34 @@ def _read(cursor: _Cursor, size: int) -> GgufHead:
         raise _Fault(f"its alignment is {alignment!r}")
     if alignment & (alignment - 1):
         raise _Fault(f"its alignment, {alignment}, is no power of two")
-    parameters, data_bytes = _tensors(cursor, tensors, alignment)
+    parameters, data_bytes, weights = _tensors(cursor, tensors, alignment)
     start = -(-cursor.position // alignment) * alignment
     if start + data_bytes > size:
         raise _Fault(f"it is cut short: its tensors need {start + data_bytes} bytes, it has {size}")
-    return _head(values, version, tensors, parameters, size)
+    return _head(values, version, tensors, parameters, size, weights)
 
 
 def _entries(cursor: _Cursor, count: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
+    kept = 0
     for _ in range(count):
         key = cursor.text(MAX_KEY_BYTES, _KEPT_KEY_BYTES)
-        value = _value(cursor, cursor.number(_U32))
+        wanted = key is not None and key.partition(".")[2] in ARRAYS
+        room = min(_KEPT_ITEMS, _KEPT_ITEMS_IN_ALL - kept) if wanted else 0
+        value = _value(cursor, cursor.number(_U32), room)
         if key is None:
             continue
         if key in values:
             raise _Fault(f"it holds the key {key!r} twice")
         values[key] = value
+        kept += len(value) if isinstance(value, tuple) else 0
     return values
 
 
-def _value(cursor: _Cursor, kind: int) -> Any:
-    """Read a value; an array or a long text is passed over and gives None."""
+def _value(cursor: _Cursor, kind: int, room: int) -> Any:
+    """Read a value. A long text is passed over and gives None; so is an array of texts, or of over
+    `room` numbers, and gives its `Length`.
+    """
     if kind in _SCALARS:
         return cursor.number(_SCALARS[kind])
     if kind == _STRING:
@@ -232,18 +243,25 @@ def _value(cursor: _Cursor, kind: int) -> Any:
     inner, count = cursor.number(_U32), cursor.number(_U64)
     if count > MAX_ARRAY_ITEMS:
         raise _Fault(f"it claims an array of {count} items")
+    if inner in _SCALARS and count <= room:
+        return tuple(cursor.number(_SCALARS[inner]) for _ in range(count))
     if inner in _SCALARS:
         cursor.skip(count * _SCALARS[inner].size)
     elif inner == _STRING:
         cursor.skip_texts(count)
     else:
         raise _Fault(f"it holds an array of the unknown kind {inner}")
-    return None
+    return Length(count)
 
 
-def _tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[int, int]:
-    """Read the tensors' table; gives (parameters, bytes of tensor data up to the last one's end)."""
+def _tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[int, int, Weights]:
+    """Read the tensors' table; gives (parameters, bytes of tensor data up to the last one's end,
+    what they are).
+    """
     parameters = end = 0
+    of_type: dict[int, int] = {}
+    embedding = vocabulary = 0
+    tied = True
     for _ in range(count):
         name = cursor.text(MAX_KEY_BYTES, _KEPT_KEY_BYTES) or ""
         dimensions = cursor.number(_U32)
@@ -260,13 +278,24 @@ def _tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[int, int]:
             raise _Fault(f"the tensor {name!r} claims {elements} elements")
         if offset % alignment or (shape and shape[0] % per_block):
             raise _Fault(f"the tensor {name!r} is not laid out as its type must be")
+        length = elements // per_block * block_bytes
         parameters += elements
-        end = max(end, offset + elements // per_block * block_bytes)
-    return parameters, end
+        end = max(end, offset + length)
+        of_type[kind] = of_type.get(kind, 0) + length
+        if name == "token_embd.weight":
+            embedding, vocabulary = length, shape[-1] if shape else 0
+        tied &= name != "output.weight"
+    types = tuple(sorted(of_type.items()))
+    return parameters, end, Weights(sum(of_type.values()), embedding, vocabulary, tied, types)
 
 
 def _head(
-    values: dict[str, Any], version: int, tensors: int, parameters: int, size: int
+    values: dict[str, Any],
+    version: int,
+    tensors: int,
+    parameters: int,
+    size: int,
+    weights: Weights,
 ) -> GgufHead:
     architecture = _text(values, "general.architecture")
     if not architecture:
@@ -287,6 +316,7 @@ def _head(
         tensors=tensors,
         parameters=parameters,
         size_bytes=size,
+        shape=shape_of(architecture, values, weights),
     )
 
 
