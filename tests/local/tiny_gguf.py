@@ -18,6 +18,7 @@ LLAMA_CONTEXT = 2048
 LLAMA_WIDTH = 96
 LLAMA_LAYERS = 3
 FIM_TOKENS = {"pre": 260, "suf": 261, "mid": 262}
+SCRIPT_TOKEN = 263
 BERT_CONTEXT = 128
 BERT_WIDTH = 32
 
@@ -45,17 +46,21 @@ def write_llama(
     seed: int = 0,
     infill: bool = False,
     heads: int = 4,
+    script: str | None = None,
 ) -> Path:
     """A chat model of 330,144 parameters in float32 (1.3 MB), trained for 2,048 tokens.
 
     `infill` gives it the tokens that mark what stands before and after a gap. With 3 `heads` each
-    has 32 values, as the quantized caches need.
+    has 32 values, as the quantized caches need. With a `script` it is no noise: after a line break
+    it says that text, and ends.
     """
     width, inner = LLAMA_WIDTH, 256
     words = _byte_words()
     tokens = [*words, "<|endoftext|>", "<|im_start|>", "<|im_end|>", words[32] + "t"]
     control = {256, 257, 258}
     tokens += [f"<|unused{number}|>" for number in range(len(tokens), 264)]
+    if script is not None:
+        tokens[SCRIPT_TOKEN] = script
     kinds = [3 if n in control else 5 if n > 259 else 1 for n in range(len(tokens))]
 
     out = gguf.GGUFWriter(path, "llama")
@@ -73,6 +78,8 @@ def write_llama(
     out.add_rope_freq_base(10_000.0)
     out.add_rope_dimension_count(width // heads)
     out.add_vocab_size(len(tokens))
+    if script is not None:
+        kinds[SCRIPT_TOKEN] = gguf.TokenType.USER_DEFINED
     out.add_tokenizer_model("gpt2")
     out.add_tokenizer_pre("gpt-2")
     out.add_token_list(tokens)
@@ -88,6 +95,8 @@ def write_llama(
     if template is not None:
         out.add_chat_template(template)
     weights = dict(_llama_weights(np.random.default_rng(seed), len(tokens), width, heads, inner))
+    if script is not None:
+        weights |= _scripted(weights, {ord("\n"): SCRIPT_TOKEN, SCRIPT_TOKEN: 258})
     return _write(out, weights, path)
 
 
@@ -216,6 +225,20 @@ def _llama_weights(
         yield f"{block}ffn_gate.weight", noise(inner, width)
         yield f"{block}ffn_up.weight", noise(inner, width)
         yield f"{block}ffn_down.weight", noise(width, inner)
+
+
+def _scripted(weights: Weights, follows: dict[int, int]) -> Weights:
+    """Layers that change nothing, and an output by which one token follows another."""
+    tokens = weights["token_embd.weight"]
+    changed = {
+        name: np.zeros_like(values)
+        for name, values in weights.items()
+        if name.endswith(("attn_output.weight", "ffn_down.weight"))
+    }
+    output = np.zeros_like(tokens)
+    for token, following in follows.items():
+        output[following] = tokens[token]
+    return {**changed, "output.weight": output}
 
 
 def _bert_weights(

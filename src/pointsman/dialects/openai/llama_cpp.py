@@ -23,7 +23,9 @@ PARAMETERS = frozenset(
      "t_max_predict_ms", "thinking_budget_tokens", "top_n_sigma", "typical_p", "xtc_probability",
      "xtc_threshold")
 )  # fmt: skip
-_TOO_LARGE = re.compile(r"input \(\d+ tokens\) is (?:too large|larger than)")
+_OF_THE_REQUEST = re.compile(
+    r"input \(\d+ tokens\) is (?:too large|larger than)|(?:image|audio|video) input is not supported"
+)
 
 
 def read_timings(body: Mapping[str, Any]) -> Timings | None:
@@ -56,7 +58,7 @@ def write_thinking(thinking: Thinking, body: dict[str, Any]) -> None:
 def status_of(status: int, message: str) -> int:
     """Give the status that an error of the server means.
 
-    It answers 500 to an input over its batch, and 501 to what the model cannot do: both are the
-    request's fault, and another try would not help.
+    It answers 500 to an input over its batch and to an image for a model that does not see, and 501
+    to what the model cannot do: all are the request's fault, and another try would not help.
     """
-    return 400 if status == 501 or (status == 500 and _TOO_LARGE.search(message)) else status
+    return 400 if status == 501 or (status == 500 and _OF_THE_REQUEST.search(message)) else status
