@@ -279,8 +279,10 @@ class Client:
     The work is done by an event loop in a thread of its own, so it may be used from any thread.
     """
 
-    def __init__(self, config: Config | str | Path | None = None) -> None:
-        self._async = AsyncClient(config)
+    def __init__(
+        self, config: Config | str | Path | None = None, *, transport: Transport | None = None
+    ) -> None:
+        self._async = AsyncClient(config, transport=transport)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="pointsman-client", daemon=True

@@ -22,7 +22,9 @@ _VERBS = {
     "pull": "pull",
     "rm": "rm",
     "route": "route",
+    "run": "run",
     "serve": "serve",
+    "stop": "stop",
     "version": "version",
 }
 

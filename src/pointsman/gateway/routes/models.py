@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from pointsman.errors import LocalError, PointsmanError, RequestError, UnknownModel
+from pointsman.errors import PointsmanError, RequestError
 from pointsman.gateway.exchange import Exchange, Headers
 from pointsman.gateway.wire import decode_body
 from pointsman.local.listed import Listed, list_rows
@@ -124,10 +124,7 @@ async def _asked(gateway: Gateway, exchange: Exchange, kind: type[T]) -> T:
 
 async def _found(gateway: Gateway, asked: str) -> str:
     """Give a model's full name; `local:` before it may stand there, as in a ref."""
-    try:
-        return await asyncio.to_thread(gateway.door.local.store.find, asked.removeprefix("local:"))
-    except LocalError as error:
-        raise UnknownModel(error.message, param="name") from error
+    return await asyncio.to_thread(gateway.door.local.store.find, asked.removeprefix("local:"))
 
 
 async def _row(gateway: Gateway, name: str) -> Listed:
