@@ -213,9 +213,10 @@ class Engine:
         if slot.ready and keep_s >= 0:
             loop = asyncio.get_running_loop()
             slot.timer = loop.call_later(keep_s, self._expire, slot)
+            slot.expires_at = time.monotonic() + keep_s
 
     def _expire(self, slot: Slot) -> None:
-        slot.timer = None
+        slot.timer = slot.expires_at = None
         if slot.leases == 0 and not slot.waiters and slot.ready:
             self._end(slot)
 

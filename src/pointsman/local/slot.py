@@ -60,6 +60,7 @@ class Slot:
         self.used_at = time.monotonic()
         self.keep_s: float | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.expires_at: float | None = None
         self.failures = 0
         self.not_before = 0.0
         self.fault: LocalError | None = None
@@ -86,14 +87,12 @@ class Slot:
         """Take back its unloading."""
         if self.timer is not None:
             self.timer.cancel()
-            self.timer = None
+        self.timer = self.expires_at = None
 
     def report(self) -> Running:
-        """What is told of it."""
+        """What is told of it; any thread may ask."""
         child = self.child if self.starting is None else None
-        expires_s = None
-        if self.timer is not None:
-            expires_s = max(0.0, self.timer.when() - asyncio.get_running_loop().time())
+        now = time.monotonic()
         return Running(
             name=self.name,
             pid=child.pid if child else None,
@@ -102,8 +101,8 @@ class Slot:
             leases=self.leases,
             resident_bytes=child.resident_bytes() if child else None,
             state="ready" if child else "loading",
-            idle_s=0.0 if self.leases else time.monotonic() - self.used_at,
-            expires_in_s=expires_s,
+            idle_s=0.0 if self.leases else now - self.used_at,
+            expires_in_s=None if self.expires_at is None else max(0.0, self.expires_at - now),
             predicted_bytes=self.plan.footprint.total_bytes if self.plan else 0,
             vram_bytes=self.plan.need.vram_bytes if self.plan else 0,
         )
