@@ -171,12 +171,13 @@ def plan(ref: HubRef, job: Job) -> HubPlan:
     """
     try:
         import huggingface_hub as hub
+        from huggingface_hub import constants
     except ImportError:
         raise MissingExtra("pulling from Hugging Face", "hub") from None
     # llama.cpp's name goes first, as there.
-    endpoint = _set(job.env, "MODEL_ENDPOINT", "HF_ENDPOINT") or hub.constants.ENDPOINT
+    endpoint = _set(job.env, "MODEL_ENDPOINT", "HF_ENDPOINT") or constants.ENDPOINT
     token = _set(job.env, "HF_TOKEN") or (
-        None if hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else hub.get_token()
+        None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else hub.get_token()
     )
     try:
         info = hub.HfApi(endpoint=endpoint.rstrip("/"), token=token or False).model_info(
@@ -237,13 +238,13 @@ def _set(env: Mapping[str, str], *names: str) -> str | None:
 
 def _cache(env: Mapping[str, str]) -> Path:
     """Where the cache is; what `env` does not say, huggingface_hub has found when it was loaded."""
-    import huggingface_hub as hub
+    from huggingface_hub import constants
 
     if own := _set(env, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         return Path(own).expanduser().absolute()
     if home := _set(env, "HF_HOME"):
         return (Path(home).expanduser() / "hub").absolute()
-    return Path(hub.constants.HF_HUB_CACHE).absolute()
+    return Path(constants.HF_HUB_CACHE).absolute()
 
 
 def _begun(blob: Path) -> int:
