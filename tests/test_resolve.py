@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pointsman.config import parse_config
+from pointsman.config import Config, parse_config
 from pointsman.errors import RequestError, UnknownModel
 from pointsman.resolve import Resolver
 from pointsman.types import ModelCard
@@ -101,3 +101,21 @@ def test_an_unknown_name_gets_the_nearest(ref, near):
     with pytest.raises(UnknownModel) as caught:
         resolver(local=["smollm2"]).resolve(ref)
     assert near in str(caught.value).partition("nearest:")[2]
+
+
+def test_a_model_that_changed_on_this_machine_is_looked_up_anew() -> None:
+    seen: list[str] = []
+    stamp = 1
+
+    def card(name: str) -> ModelCard:
+        seen.append(name)
+        return ModelCard(ref=f"local:{name}", provider="local", model=name, local=True)
+
+    resolver = Resolver(Config(), lambda: ["a"], card, lambda: stamp)
+    for _ in range(2):
+        assert resolver.resolve("local:a").candidates[0].local
+        assert resolver.resolve("openai:gpt-5").route is None
+    assert seen == ["a"]
+    stamp = 2
+    resolver.resolve("local:a")
+    assert seen == ["a", "a"]

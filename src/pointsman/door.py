@@ -38,7 +38,7 @@ class Door:
     def __init__(self, config: Config, transport: Transport | None = None) -> None:
         self.config = config
         self.local = LocalHost(config)
-        self.resolver = Resolver(config, self.local.names, self.local.card)
+        self.resolver = Resolver(config, self.local.names, self.local.card, self.local.store.stamp)
         self.dispatcher = Dispatcher(config, transport or H1Transport(), self.local)
         self.recall = Recall()
         self.listed: dict[str, tuple[float, list[ModelInfo]]] = {}

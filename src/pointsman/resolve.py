@@ -46,12 +46,14 @@ class Plan(Struct, frozen=True):
     policy: Literal["classifier", "order"] = "order"
     dial: float = 0.5
     fallback: tuple[Candidate, ...] = ()
+    has_local: bool = False
 
 
 class Resolver:
     """Resolves refs against one configuration; plans are cached, since refs repeat.
 
-    `local_names` gives the names of the models that can be run here, `local_card` the facts of one.
+    `local_names` gives the names of the models that can be run here, `local_card` the facts of one;
+    what `local_stamp` gives is another once any of that has changed.
     """
 
     def __init__(
@@ -59,10 +61,13 @@ class Resolver:
         config: Config,
         local_names: Callable[[], Iterable[str]],
         local_card: Callable[[str], ModelCard],
+        local_stamp: Callable[[], int] = lambda: 0,
     ) -> None:
         self._config = config
         self._local_names = local_names
         self._local_card = local_card
+        self._local_stamp = local_stamp
+        self._stamp = 0
         self._plans: dict[str, Plan] = {}
 
     def resolve(self, ref: str) -> Plan:
@@ -73,18 +78,21 @@ class Resolver:
             RequestError: no ref at all, or a dial outside 0–1.
         """
         plan = self._plans.get(ref)
+        if plan is not None and plan.has_local and self._stamp != self._local_stamp():
+            self._plans.clear()
+            plan = None
         if plan is None:
+            if not self._plans:
+                self._stamp = self._local_stamp()
             plan = self._resolve(ref)
             if plan.route is not None and plan.route not in self._config.routes:
                 return plan  # What is found by itself may be other models the next time.
             if len(self._plans) >= MAX_CACHED_PLANS:
                 self._plans.clear()
+            if any(each.local for each in (*plan.candidates, *plan.fallback)):
+                plan = msgspec.structs.replace(plan, has_local=True)
             self._plans[ref] = plan
         return plan
-
-    def forget(self) -> None:
-        """Take no plan as known any more: the models on this machine have changed."""
-        self._plans.clear()
 
     def known_refs(self) -> list[str]:
         """Aliases, routes and local models, by the names a client may use."""

@@ -153,6 +153,13 @@ class ModelStore:
             stored = []
         return sorted({*self._configured, *stored})
 
+    def stamp(self) -> int:
+        """A number that is another once a model was added, changed or removed."""
+        try:
+            return self.directory.stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def find(self, asked: str) -> str:
         """Give the full name of the model that is meant by `asked`; see `match_name`.
 
@@ -323,6 +330,7 @@ class ModelStore:
                 os.fsync(file.fileno())
             scratch.replace(folder / MANIFEST)
             sync_folder(folder)
+            os.utime(self.directory)  # Else only a new folder is a change of it.
         except OSError as error:
             raise LocalError(f"{folder} cannot be written: {error.strerror or error}") from error
 
