@@ -115,8 +115,9 @@ def test_logprobs(client):
     assert [len(each.top_logprobs) for each in found.content] == [3] * 4
     # The likeliest token is the one that is taken.
     assert all(each.logprob == each.top_logprobs[0].logprob <= 0 for each in found.content)
-    text = client.completions.create(model="local:plain", prompt="a", max_tokens=2, logprobs=2)
-    assert len(text.choices[0].logprobs.content) == 2
+    ask = {"model": "local:plain", "prompt": "hello there", "max_tokens": 4, "temperature": 0}
+    text = client.completions.create(**ask, logprobs=2)
+    assert len(text.choices[0].logprobs.content) == 4
 
 
 def test_a_tool_call_is_read_by_the_models_template(client):
@@ -195,6 +196,22 @@ def test_an_image_becomes_tokens_of_the_prompt(client):
     assert seeing.usage.completion_tokens > 0
     with pytest.raises(openai.APIStatusError, match="image input is not supported"):
         chat(client, "plain", parts)
+
+
+def test_no_address_is_fetched_for_a_caller(client, gateway, unused_tcp_port):
+    url = f"http://127.0.0.1:{unused_tcp_port}/x.png"
+    parts = [{"type": "image_url", "image_url": {"url": url}}]
+    with pytest.raises(openai.BadRequestError, match="not its address"):
+        chat(client, "seeing", parts)
+    named = [{"type": "image", "source": {"type": "url", "url": url}}]
+    for path, content in (("/apply-template", parts), ("/v1/messages", named)):
+        messages = [{"role": "user", "content": content}]
+        body = {"model": "local:seeing", "messages": messages, "max_tokens": 1}
+        status, message = send(gateway, path, body)
+        assert status == 400 and "address" in message
+    image = {"role": "user", "content": [{"type": "input_image", "image_url": url}]}
+    status, _ = send(gateway, "/v1/responses", {"model": "local:seeing", "input": [image]})
+    assert status == 400
 
 
 def picture() -> bytes:

@@ -219,4 +219,5 @@ def _binding(endpoint: Endpoint, defaults: Defaults) -> Binding:
         timeouts=Timeouts(connect_s=5.0),
         retries=1,
         preset=None if preset == Preset() else preset,
+        by_value=True,
     )

@@ -13,6 +13,7 @@ from pointsman._http.transport import Origin, Request, Timeouts
 from pointsman.config import Config, ProviderConfig
 from pointsman.dialects.base import Call, Target
 from pointsman.errors import ConfigError, MissingKey
+from pointsman.providers.media import refuse_addresses
 from pointsman.providers.preset import Preset
 from pointsman.providers.registry import Capabilities, Provider, all_providers, get_provider
 
@@ -27,7 +28,8 @@ class Binding(Struct, frozen=True):
 
     `headers` hold the credentials, so a Binding is never printed. `triggers` are what a body must
     not hold to be passed on as it is: the provider departs from its dialect there. `preset` fills in
-    what a request lacks.
+    what a request lacks. `by_value` says that media must be in the request itself: the server stands
+    in our network, and would fetch any address there for whoever asks.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Binding(Struct, frozen=True):
     retries: int
     triggers: tuple[bytes, ...] = ()
     preset: Preset | None = None
+    by_value: bool = False
 
     def __repr__(self) -> str:
         """Leave out the headers: they hold the key."""
@@ -50,7 +53,13 @@ class Binding(Struct, frozen=True):
         return Target(self.name, model, self.row.quirks)
 
     def post(self, path: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> Request:
-        """A JSON request to `path`, relative to the base URL."""
+        """A JSON request to `path`, relative to the base URL.
+
+        Raises:
+            UnsupportedParameter: it names media by an address where they must be given by value.
+        """
+        if self.by_value:
+            refuse_addresses(body, self.name)
         if self.preset is not None:
             body = self.preset.fill(path, body)
         return Request("POST", self.origin, self.base_path + path, (*self.headers, *headers), body)
