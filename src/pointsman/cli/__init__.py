@@ -14,8 +14,10 @@ __all__ = ["cli", "main"]
 
 _VERBS = {
     "ask": "ask",
+    "create": "create",
     "demo": "demo",
     "doctor": "doctor",
+    "import": "import_",
     "models": "models",
     "providers": "providers",
     "ps": "ps",
@@ -24,6 +26,7 @@ _VERBS = {
     "route": "route",
     "run": "run",
     "serve": "serve",
+    "show": "show",
     "stop": "stop",
     "version": "version",
 }

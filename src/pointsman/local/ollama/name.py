@@ -59,11 +59,11 @@ def parse_name(text: str) -> OllamaName:
     head, colon, tag = text.rpartition(":")
     if not colon or "/" in tag:  # The colon is of a port.
         head, tag = text, TAG
-    host, namespace, model = [REGISTRY, NAMESPACE, *head.split("/")][-3:]
     parts = head.split("/")
-    good = len(parts) <= 3 and _HOST.fullmatch(host) and ".." not in text
-    if not good or not all(map(_PART.fullmatch, (namespace, model, tag))):
+    parts = [*(REGISTRY, NAMESPACE)[: max(0, 3 - len(parts))], *parts]
+    good = len(parts) == 3 and _HOST.fullmatch(parts[0]) and ".." not in text
+    if not good or not all(map(_PART.fullmatch, (*parts[1:], tag))):
         raise RequestError(
             f"'{text[:200]}' is no name of an Ollama model: [host/][namespace/]model[:tag]"
         )
-    return OllamaName(host, namespace, model, tag)
+    return OllamaName(parts[0], parts[1], parts[2], tag)
