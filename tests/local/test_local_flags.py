@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import sys
 from itertools import pairwise
@@ -262,6 +263,13 @@ def test_names_are_of_one_option_only() -> None:
     assert len(names) == len(set(names))
     assert canonical("no-mmproj") == canonical("no-mmproj-auto") == ("mmproj-auto", True)
     assert canonical("no-host") == ("no-host", False)
+
+
+def test_the_page_names_every_option_and_whether_the_wheel_has_it() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "llama.md").read_text("utf-8")
+    for name, flag in FLAGS.items():
+        mark = "" if flag.attribute else r"\*"
+        assert re.search(rf"`{re.escape(name)}`{mark}(,| \|)", page), name
 
 
 def _program(path: Path, body: str) -> str:
