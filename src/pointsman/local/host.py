@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -156,6 +157,7 @@ class LocalHost:
     async def prepare(self) -> None:
         """Have a process warm for the first model, if there are models and the settings say so."""
         if self.names():
+            await asyncio.to_thread(self._made().budget)  # It may take seconds.
             await self._made().prepare()
 
     async def fault(self, name: str) -> LocalError | None:

@@ -15,6 +15,7 @@ from pointsman.local.backend import spawn_worker, start_llama_server, start_work
 from pointsman.local.child import Child
 from pointsman.local.flag_table import canonical
 from pointsman.local.gguf import GgufHead, read_head
+from pointsman.local.hardware import budget
 from pointsman.local.ollama.architectures import NEEDS_OLLAMA
 from pointsman.local.planning import EngineSettings, Plan, plan_of
 from pointsman.local.schedule import Memory
@@ -54,9 +55,12 @@ class Starter:
             raise MissingExtra("running a local model", "local")
 
     def budget(self) -> Memory:
-        """What all models together may hold; looked up once."""
+        """What all models together may hold; looked up once, and where there is a graphics card the
+        engine is asked, which takes seconds.
+        """
         if self._budget is None:
-            self._budget = Memory(16 << 30)
+            found = budget(self.binary())
+            self._budget = Memory(found.ram_bytes, found.vram_bytes)
         return self._budget
 
     def plan(self, name: str) -> Plan:
