@@ -35,6 +35,7 @@ HISTORY_FILE = "run_history"
 @click.argument("name")
 @click.argument("prompt", nargs=-1)
 @click.option("-s", "--system", help="System prompt.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Most tokens of an answer.")
 @click.option("--verbose", is_flag=True, help="Tokens, their rate and the cost after each answer.")
 @click.option("--no-history", is_flag=True, help="Keep nothing of what is typed.")
 @config_option
@@ -43,6 +44,7 @@ def command(
     name: str,
     prompt: tuple[str, ...],
     system: str | None,
+    max_tokens: int | None,
     verbose: bool,
     no_history: bool,
     config_path: str | None,
@@ -76,6 +78,8 @@ def command(
     sees = can_see(target, config, door.resolver)
     link = _link(config, target, screen)
     conversation = Conversation(system)
+    if max_tokens is not None:
+        conversation.options["max_tokens"] = max_tokens
     with Speaker(config, target.ref, door.resolver, link) as speaker:
         if once:
             parts = _parts(typed, piped, sees, screen)

@@ -18,6 +18,7 @@ from pointsman.cli.terminal.screen import Screen
 from pointsman.cli.terminal.speaker import Speaker
 from pointsman.cli.terminal.turn import figures, take_turn
 from pointsman.errors import PointsmanError, RequestError
+from pointsman.types import Reasoning
 
 __all__ = ["Facts", "Repl"]
 
@@ -110,13 +111,14 @@ class Repl:
         self._conversation.say(prompt.parts)
         turn = take_turn(self._speaker, self._conversation, self._screen, wait_for=self._wait_for)
         self._wait_for = ""
-        if turn is None:
+        if turn is None or (turn.interrupted and not turn.answer.text):
             self._screen.note("(stopped)")
             return
-        reason = turn.answer.completion.choices[0].finish_reason if turn.answer.text else None
-        if not turn.answer.text and not turn.interrupted:
+        choices = turn.answer.completion.choices
+        reason = choices[0].finish_reason if choices else None
+        if not any(not isinstance(part, Reasoning) for part in turn.answer.message.parts):
             self._screen.note("(no answer)")
-        elif reason in ("length", "content_filter"):
+        if reason in ("length", "content_filter"):
             why = "the limit of tokens" if reason == "length" else "the provider's filter"
             self._screen.note(f"(cut short by {why})")
         if self._verbose:
