@@ -111,8 +111,8 @@ class OllamaStore:
                     continue
                 if name.public:
                     name = OllamaName(REGISTRY, namespace, model, tag)
-                if name.shown.lower() not in seen and len(seen) < MAX_MODELS:
-                    seen.add(name.shown.lower())
+                if name.local.lower() not in seen and len(seen) < MAX_MODELS:
+                    seen.add(name.local.lower())
                     yield Entry(name, path)
 
     def manifest(self, entry: Entry) -> OllamaManifest:
