@@ -13,7 +13,7 @@ from pointsman._http.transport import Transport
 from pointsman.errors import LocalError, MissingExtra
 from pointsman.local.backend import spawn_worker, start_llama_server, start_worker
 from pointsman.local.child import Child
-from pointsman.local.flag_table import canonical
+from pointsman.local.flag_forms import settled
 from pointsman.local.gguf import GgufHead, read_head
 from pointsman.local.hardware import budget
 from pointsman.local.ollama.architectures import NEEDS_OLLAMA
@@ -24,7 +24,7 @@ from pointsman.local.store import LocalModel, ModelStore
 __all__ = ["Starter"]
 
 # Options that name a file which is loaded beside the model.
-_MODEL_FILES = frozenset(("spec-draft-model", "mmproj", "lora"))
+_MODEL_FILES = frozenset(("spec-draft-model", "mmproj", "lora", "lora-scaled"))
 _log = logging.getLogger("pointsman.local")
 
 
@@ -129,11 +129,13 @@ class Starter:
 def _named_bytes(flags: Mapping[str, Any]) -> int:
     """The sizes of the model files that options name: a draft model, a projector, adapters."""
     size_bytes = 0
-    for name, value in flags.items():
-        if canonical(name)[0] in _MODEL_FILES:
-            for path in value if isinstance(value, list) else [value]:
+    for name, value in settled(flags).items():
+        if name in _MODEL_FILES:
+            for item in value if isinstance(value, list) else [value]:
+                # A scaled adapter is `path:scale`.
+                path = str(item).rpartition(":")[0] if name == "lora-scaled" else str(item)
                 try:
-                    size_bytes += Path(str(path)).stat().st_size
+                    size_bytes += Path(path).stat().st_size
                 except OSError as error:
                     raise LocalError(
                         f"the file of the option '{name}' is not there: {path}"
