@@ -30,6 +30,7 @@ class Files:
     """What the server has and how it behaves; change it while it runs.
 
     `cut` has, for each request in turn, after how many bytes it is cut (None: not at all).
+    `hold` is waited for once a file's answers have sent `hold_after` bytes.
     """
 
     url: str = ""
@@ -45,6 +46,7 @@ class Files:
     claimed: int | None = None
     pause_s: float = 0.0
     hold: threading.Event | None = None
+    hold_after: int = 0
     asked: list[Asked] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -111,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
                 first += len(piece)
                 if files.pause_s:
                     time.sleep(files.pause_s)
-                if files.hold is not None:
+                if files.hold is not None and files.sent(asked.path) >= files.hold_after:
                     files.hold.wait()
         except OSError:
             pass  # The client went away, as some tests will have it.

@@ -274,25 +274,24 @@ def test_kill_9_of_a_pull_loses_at_most_16_mib(
 ) -> None:
     data = llama_file.read_bytes() + os.urandom(64 * MIB)
     server.data["/big.gguf"] = data
-    server.pause_s = 0.0005
+    server.hold, server.hold_after = threading.Event(), 40 * MIB
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, f"{server.url}/big.gguf", str(store.directory)],
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
-    for line in process.stdout:
-        if int(line) > 30 * MIB:
-            break
+    assert any(int(line) >= 30 * MIB for line in process.stdout)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
     assert store.names() == []
+    server.hold.set()
     before = -1
     while (sent := server.sent("/big.gguf")) != before:
         before = sent
         time.sleep(0.05)
     assert 30 * MIB < sent < len(data)
-    server.pause_s = 0.0
+    server.hold = None
     model = pull(f"{server.url}/big.gguf", store)
     assert Path(model.path).read_bytes() == data
     assert server.sent("/big.gguf") - len(data) <= 16 * MIB

@@ -269,6 +269,7 @@ class _Fetch:
         if now or time.monotonic() - self._reported_s >= REPORT_S:
             self._progress(done, self._part.identity.size_bytes)
             self._reported_s = time.monotonic()
+            _check(self._cancelled)
 
     def _share_out(self, connections: int) -> None:
         runs = self._part.missing()
