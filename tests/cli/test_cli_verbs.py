@@ -116,7 +116,7 @@ def test_local_models_that_are_not_there(run):
     assert "pointsman pull smollm2" in run("ps").stdout
     done = run("pull", "smollm")
     assert done.returncode == 1 and "did you mean 'smollm2'" in done.stderr
-    assert run("rm", "nothing").returncode == 1
+    assert run("rm", "nothing").returncode == 2
 
 
 def test_doctor_names_what_is_wrong(run, tmp_path):
