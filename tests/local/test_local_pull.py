@@ -170,7 +170,8 @@ def test_a_file_that_is_not_there(store: ModelStore, tmp_path: Path) -> None:
 
 
 def test_who_may_not_read_this_machine(server: Files, store: ModelStore, llama_file: Path) -> None:
-    for ref in (f"file:{llama_file}", f"{server.url}/models/tiny.gguf"):
+    registry = f"ollama:{server.url.removeprefix('http://')}/library/tiny"
+    for ref in (f"file:{llama_file}", f"{server.url}/models/tiny.gguf", registry):
         with pytest.raises(RequestError, match="lies on this machine"):
             pull(ref, store, allow_file=False)
     assert server.asked == [] and store.names() == []

@@ -16,6 +16,7 @@ from typing import assert_never
 from pointsman.errors import LocalError, RequestError
 from pointsman.local.gguf import GgufHead, read_head
 from pointsman.local.names import folder_of
+from pointsman.local.ollama.name import parse_name
 from pointsman.local.progress import Progress, Step
 from pointsman.local.refs import (
     CatalogueRef,
@@ -97,7 +98,10 @@ def pull(
 def _check_allowed(ref: Ref, allow_file: bool) -> None:
     if allow_file:
         return
-    if isinstance(ref, FileRef) or (isinstance(ref, UrlRef) and is_loopback(ref.url)):
+    url = ref.url if isinstance(ref, UrlRef) else ""
+    if isinstance(ref, OllamaRef):
+        url = f"//{parse_name(ref.name).host}/"
+    if isinstance(ref, FileRef) or is_loopback(url):
         raise RequestError("what lies on this machine is pulled by 'pointsman pull' only")
 
 
