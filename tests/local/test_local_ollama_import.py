@@ -13,6 +13,7 @@ import tiny_gguf
 from ollama_files import MANIFEST, MANIFEST_LIST, Blobs, write_head, write_manifest
 
 from pointsman.errors import LocalError
+from pointsman.local.create import create
 from pointsman.local.ollama.architectures import NEEDS_OLLAMA
 from pointsman.local.ollama.importing import Imported, import_models
 from pointsman.local.ollama.store import OllamaStore, find_store, places
@@ -222,6 +223,23 @@ def test_a_second_import_changes_nothing_and_keeps_what_was_hashed(
     again = one(store, theirs)
     assert (again.status, again.verified) == ("imported", True)
     assert store.get("a:1").defaults.system == "new"
+
+
+def test_what_ollama_has_no_more_goes_off_the_list_and_nothing_else_does(
+    store: ModelStore, theirs: Theirs, tmp_path: Path
+) -> None:
+    path = theirs.add(f"{LIBRARY}/a:1")
+    theirs.add(f"{LIBRARY}/b:1")
+    other = Theirs(tmp_path / "other", theirs.weights)
+    other.add(f"{LIBRARY}/elsewhere:1")
+    import_models(store, other.read())
+    import_models(store, theirs.read())
+    create(store, "child", source="a:1", system="s")
+    path.unlink()
+    found = {each.name: each.status for each in import_models(store, theirs.read())}
+    assert found == {"b:1": "unchanged", "a:1": "gone"}
+    assert store.names() == ["b:1", "child", "elsewhere:1"]
+    assert store.verify("child").verified  # Its blob is there still.
 
 
 def test_verify_finds_a_blob_that_is_not_what_it_says(

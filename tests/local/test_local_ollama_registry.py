@@ -20,6 +20,9 @@ from ollama_files import MANIFEST, MANIFEST_LIST, Blobs, write_head, write_manif
 
 from pointsman.errors import LocalError, RequestError
 from pointsman.local import download as download_module
+from pointsman.local.ollama import registry as registry_module
+from pointsman.local.ollama.name import parse_name
+from pointsman.local.ollama.registry import Registry as Asker
 from pointsman.local.progress import Step
 from pointsman.local.pull import pull
 from pointsman.local.refs import OllamaRef
@@ -34,7 +37,7 @@ MIB = 2**20
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     monkeypatch.setattr(download_module, "BACK_OFF_S", 0.001)
-    monkeypatch.setattr(module, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(registry_module, "BACK_OFF_S", 0.001)
     with registry_server() as registry:
         yield registry
 
@@ -151,7 +154,7 @@ def test_a_challenge_that_we_cannot_meet(
 @pytest.mark.parametrize("realm", ["http://evil.example/t", "http://127.0.0.1:1/t", "file:///etc/x",
                                    "https://localhost/t"])  # fmt: skip
 def test_a_registry_elsewhere_cannot_send_us_to_this_machine(realm: str) -> None:
-    registry = module.Registry(module.parse_name("registry.example.org/a/b"))
+    registry = Asker(parse_name("registry.example.org/a/b"))
     refused = Refused("no", 401, b"", {"Www-Authenticate": f'Bearer realm="{realm}"'})
     with pytest.raises(LocalError, match=r"sends for a token to .*: only https"):
         registry.authorize(refused)
@@ -162,13 +165,13 @@ def test_a_registry_elsewhere_cannot_send_us_to_this_machine(realm: str) -> None
 )
 def test_a_token_that_is_none_is_refused(answer: bytes) -> None:
     with pytest.raises(LocalError, match="gives no token"):
-        module._token_of(answer, "host")
-    assert module._token_of(b'{"access_token": "abc"}', "host") == "abc"
+        registry_module._token_of(answer, "host")
+    assert registry_module._token_of(b'{"access_token": "abc"}', "host") == "abc"
 
 
 def test_http_is_for_this_machine_only() -> None:
     def url(name: str) -> str:
-        return module.Registry(module.parse_name(name)).blob_url("0")
+        return Asker(parse_name(name)).blob_url("0")
 
     assert url("qwen3:8b") == "https://registry.ollama.ai/v2/library/qwen3/blobs/sha256:0"
     assert url("me/x") == "https://registry.ollama.ai/v2/me/x/blobs/sha256:0"

@@ -44,20 +44,24 @@ def command(
         echo_json(found)
     else:
         _show(found, str(source.folder))
-    listed = [each for each in found if each.status != "left out"]
+    listed = [each for each in found if each.status in ("imported", "unchanged")]
     if verify and not all(each.verified for each in listed):
         click.get_current_context().exit(1)
 
 
 def _show(found: list[Imported], folder: str) -> None:
-    listed = [each for each in found if each.status != "left out"]
+    listed = [each for each in found if each.status in ("imported", "unchanged")]
+    gone = [each.name for each in found if each.status == "gone"]
     if listed:
         cells = [
             [each.name, f"{each.bytes / 2**20:.0f} MiB", each.status, _state(each)]
             for each in listed
         ]
         click.echo(table(cells, ["name", "size", "", "state"]))
-    click.echo(f"{len(listed)} of {len(found)} models of {folder} are listed; 0 bytes were copied")
+    there = len(found) - len(gone)
+    click.echo(f"{len(listed)} of {there} models of {folder} are listed; 0 bytes were copied")
+    if gone:
+        click.echo(f"no longer there, and off the list: {', '.join(gone)}")
     for each in found:
         if each.reason is not None:
             click.echo(f"left out: {each.name}: {each.reason}", err=True)

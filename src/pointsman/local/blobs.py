@@ -51,7 +51,7 @@ class BlobWriter:
     """
 
     def __init__(self, store: ModelStore, digest: str, size_bytes: int | None = None) -> None:
-        """Begin; with `size_bytes` there must be space for so many.
+        """Begin; with `size_bytes` there must be space for so many. Deletes what is a day old.
 
         Raises:
             RequestError: it is no digest.
@@ -65,6 +65,7 @@ class BlobWriter:
         self._scratch = folder / f".{self._final.name[:19]}-{secrets.token_hex(8)}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            prune_blobs(store)
             check_space(folder, size_bytes or 0, "the file")
             self._file = self._scratch.open("xb")
         except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import fcntl
 import hashlib
 import os
@@ -23,13 +22,13 @@ from pointsman.local.ollama.architectures import unusable_projector
 from pointsman.local.ollama.contents import file_warnings
 from pointsman.local.ollama.modelfile import ROLES
 from pointsman.local.ollama.parameters import layered
+from pointsman.local.placing import Base, drop_others, place
 from pointsman.local.refs import split_names
 from pointsman.local.store import (
     LocalModel,
     Manifest,
     ModelStore,
     StoredFile,
-    sync_folder,
 )
 
 __all__ = ["create"]
@@ -52,18 +51,6 @@ class _Given(Struct, frozen=True):
     sha256: str
     mtime_ns: int
     outline: GgufOutline
-
-
-class _Base(Struct, frozen=True):
-    """What the new model begins with, and the folder of its files."""
-
-    manifest: Manifest
-    folder: Path
-
-    def staying(self) -> set[str]:
-        """The paths of what a stored model serves from elsewhere; what was just given is none."""
-        stored = self.manifest.all_files() if self.manifest.name else ()
-        return {each.path for each in stored if Path(each.path).is_absolute()}
 
 
 def create(
@@ -103,16 +90,16 @@ def create(
     for each in loras:
         if each.outline.text("general.type") != "adapter":
             raise LocalError(f"{each.name} is no adapter: its general.type is not 'adapter'")
-    base = None if source is not None else _Base(_of_files(store, files, progress), folder)
+    base = None if source is not None else Base(_of_files(store, files, progress), folder)
     with _only_one(store.directory):
         if base is None:
             base = _copied(store, source or "")
         wanted = _settled(base.manifest, parameters, system, messages, licence)
         if loras:
             wanted = msgspec.structs.replace(wanted, adapters=tuple(map(_noted, loras)))
-        manifest = _placed(name, wanted, base, folder)
+        manifest = place(name, wanted, base, folder)
         store.write(manifest)
-        _drop_others(folder, manifest)
+        drop_others(folder, manifest)
     return store.get(name)
 
 
@@ -124,14 +111,14 @@ def _check_messages(messages: Sequence[tuple[str, str]]) -> None:
             raise RequestError(f"a message is of one of {', '.join(ROLES)}, not '{role[:40]}'")
 
 
-def _copied(store: ModelStore, asked: str) -> _Base:
+def _copied(store: ModelStore, asked: str) -> Base:
     source = store.find(asked)
     if store.is_configured(source):
         raise LocalError(
             f"'{source}' is named in the configuration; set there what it is to have, or begin with"
             " a pulled model"
         )
-    return _Base(store.manifest(source), store.folder(source))
+    return Base(store.manifest(source), store.folder(source))
 
 
 def _settled(
@@ -248,85 +235,6 @@ def _hashed(path: Path, before: int, total: int, progress: Progress) -> tuple[st
     except OSError as error:
         raise LocalError(f"{path} cannot be read: {error.strerror or error}") from error
     return digest.hexdigest(), mtime_ns
-
-
-def _placed(name: str, wanted: Manifest, base: _Base, folder: Path) -> Manifest:
-    """The manifest under its new name, its files linked into the new model's folder.
-
-    A file that is served where it lies, in a stored model, goes on so; a given one is linked if it
-    is on the same disk.
-    """
-    own = {each.path for each in wanted.all_files() if not Path(each.path).is_absolute()}
-    staying = base.staying()
-    names = _names(name, wanted, base.folder, folder, staying)
-
-    def placed(file: StoredFile) -> StoredFile:
-        if file.path in staying:
-            return file
-        path, target = base.folder / file.path, folder / names[file.path]
-        try:
-            if not target.exists():
-                os.link(path, target)
-        except OSError as error:
-            if file.path in own or path.parent.name == FOLDER:
-                raise LocalError(f"{target} cannot be made: {error.strerror or error}") from error
-            return file
-        return msgspec.structs.replace(file, path=target.name)
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LocalError(f"{folder} cannot be written: {error.strerror or error}") from error
-    made = msgspec.structs.replace(
-        wanted,
-        name=name,
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        files=tuple(map(placed, wanted.files)),
-        projector=None if wanted.projector is None else placed(wanted.projector),
-        adapters=tuple(map(placed, wanted.adapters)),
-    )
-    sync_folder(folder)
-    return made
-
-
-def _names(
-    name: str, wanted: Manifest, source: Path, folder: Path, staying: set[str]
-) -> dict[str, str]:
-    """A readable name for each file, such that no file of the model before is in the way.
-
-    That one may be running, so its files are not to change under it.
-    """
-    count = len(wanted.files)
-    numbers = [""] if count == 1 else [f"-{n:05d}-of-{count:05d}" for n in range(1, count + 1)]
-    ends = dict(zip((each.path for each in wanted.files), numbers, strict=True))
-    if wanted.projector is not None:
-        ends.setdefault(wanted.projector.path, "-mmproj")
-    for number, each in enumerate(wanted.adapters, 1):
-        ends.setdefault(each.path, f"-lora-{number}")
-    hashes = "".join(each.sha256 for each in wanted.all_files())
-    stem = name.removesuffix(":latest").replace("/", "-").replace(":", "-")
-    tries = [
-        stem,
-        f"{stem}-{hashes[:12]}",
-        f"{stem}-{hashlib.sha256(hashes.encode()).hexdigest()[:12]}",
-    ]
-    found: dict[str, str] = {}
-    for base in tries:
-        found = {path: f"{base}{end}.gguf" for path, end in ends.items()}
-        if all(
-            path in staying or not (folder / to).exists() or (folder / to).samefile(source / path)
-            for path, to in found.items()
-        ):
-            break
-    return found
-
-
-def _drop_others(folder: Path, manifest: Manifest) -> None:
-    """Delete what the model of that name had before."""
-    kept = {each.path for each in manifest.all_files()}
-    for path in folder.glob("*.gguf"):
-        if path.name not in kept:
-            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -9,11 +9,18 @@ llama.cpp (src/llama-arch.cpp), b11549.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pointsman.local.gguf_metadata import STRING, ArrayShape, GgufOutline
 
-__all__ = ["NEEDS_OLLAMA", "UPSTREAM", "patched", "unusable_projector"]
+__all__ = [
+    "EMBEDDING",
+    "NEEDS_OLLAMA",
+    "UPSTREAM",
+    "patched",
+    "pick_projector",
+    "unusable_projector",
+]
 
 # A warning of a model that begins so says that llama.cpp cannot run it.
 NEEDS_OLLAMA = "needs Ollama's own engine: "
@@ -36,6 +43,12 @@ UPSTREAM = frozenset(
     step35 t5 t5encoder talkie wavtokenizer-dec xverse
     """.split()  # noqa: SIM905  # as a list it would be 150 lines
 )
+
+# Those that make vectors, and take no chat; their files seldom say so.
+EMBEDDING = frozenset(
+    ("bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert",
+     "neo-bert", "eurobert", "gemma-embedding", "gemma-embedding2", "llama-embed", "t5encoder")
+)  # fmt: skip
 
 # Ollama's name for an architecture → llama.cpp's, nothing where it has none.
 _OWN_NAMES = {
@@ -95,6 +108,20 @@ def unusable_projector(outline: GgufOutline) -> str | None:
     if outline.architecture not in ("clip", ""):
         return f"its projector is for Ollama's own engine ('{outline.architecture}')"
     return None
+
+
+def pick_projector(outlines: Sequence[GgufOutline]) -> tuple[int | None, tuple[str, ...]]:
+    """Give which of a model's projectors llama.cpp can load, and what to say of the others. Pure."""
+    usable, told = None, []
+    for number, outline in enumerate(outlines):
+        why = unusable_projector(outline)
+        if why is not None:
+            told.append(f"it answers on text alone: {why}")
+        elif usable is None:
+            usable = number
+        else:
+            told.append("it has more than one projector, and llama.cpp takes one")
+    return usable, tuple(told)
 
 
 def _instead(kind: str) -> str:

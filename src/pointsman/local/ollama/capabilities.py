@@ -9,11 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pointsman.local.ollama.architectures import EMBEDDING
+
 __all__ = ["capabilities_of"]
 
-_EMBEDDING = ("bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert",
-              "neo-bert", "eurobert", "gemma-embedding", "gemma-embedding2", "llama-embed",
-              "t5encoder")  # fmt: skip
 _TOOLS = re.compile(r"\btools\b")
 _THINKING = re.compile(r"enable_thinking|reasoning_content|<think>|<\|channel\|>|thinking")
 # The token that stands before the text to go on from, by the names that it has had.
@@ -33,7 +32,7 @@ def capabilities_of(
     """
     architecture = metadata.get("general.architecture")
     pooled = metadata.get(f"{architecture}.pooling_type")
-    if architecture in _EMBEDDING or (isinstance(pooled, int) and pooled in (1, 2, 3)):
+    if architecture in EMBEDDING or (isinstance(pooled, int) and pooled in (1, 2, 3)):
         return ("embedding",)
     found = ["completion"]
     own = template or metadata.get("tokenizer.chat_template")

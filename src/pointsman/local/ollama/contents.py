@@ -14,7 +14,7 @@ from msgspec import Struct
 from pointsman.errors import LocalError
 from pointsman.local.defaults import Defaults
 from pointsman.local.gguf_metadata import GgufOutline
-from pointsman.local.ollama.architectures import NEEDS_OLLAMA, UPSTREAM, patched
+from pointsman.local.ollama.architectures import EMBEDDING, NEEDS_OLLAMA, UPSTREAM, patched
 from pointsman.local.ollama.manifest import Layer, Parts, parse_config
 from pointsman.local.ollama.parameters import defaults_of
 
@@ -23,10 +23,6 @@ __all__ = ["MAX_TEXT_BYTES", "Contents", "contents_of", "file_warnings"]
 MAX_TEXT_BYTES = 1024 * 1024
 MAX_MESSAGES = 1_000
 ROLES = ("system", "user", "assistant", "tool")
-# llama.cpp knows these by their pooling or architecture; they take no chat.
-_NO_CHAT = ("bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert",
-            "neo-bert", "eurobert", "gemma-embedding", "gemma-embedding2", "llama-embed",
-            "t5encoder", "clip")  # fmt: skip
 
 
 class _Message(Struct, frozen=True):
@@ -57,8 +53,8 @@ def contents_of(parts: Parts, read: Callable[[Layer], bytes]) -> Contents:
     warnings = []
     if parts.drafts:
         warnings.append(
-            "its draft model, for speculative decoding, is not used; to use it, name its file as"
-            " the option 'spec-draft-model'"
+            f"its draft model, for speculative decoding, is not used (blob {parts.drafts[0].digest});"
+            " to use it, name its file as the option 'spec-draft-model'"
         )
     if parts.unknown:
         warnings.append(f"layers of unknown kinds are left out: {', '.join(parts.unknown)[:200]}")
@@ -114,7 +110,11 @@ def file_warnings(outline: GgufOutline, kinds: Iterable[str] = ()) -> tuple[str,
             f"llama.cpp did not know the architecture '{architecture}' in October 2026; it may"
             " need a newer llama-server"
         )
-    chats = architecture not in _NO_CHAT and f"{architecture}.pooling_type" not in outline.values
+    chats = (
+        architecture not in EMBEDDING
+        and architecture != "clip"
+        and f"{architecture}.pooling_type" not in outline.values
+    )
     # One that is over 1 MiB is there, as None; an empty one is as good as none.
     if chats and outline.values.get("tokenizer.chat_template", "") == "":
         other = {"template", "prompt"} & {*kinds}

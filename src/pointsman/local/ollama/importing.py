@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -10,12 +10,13 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from pointsman.errors import LocalError
+from pointsman.errors import LocalError, RequestError
 from pointsman.local.gguf_metadata import read_outline
 from pointsman.local.names import is_name
-from pointsman.local.ollama.architectures import unusable_projector
+from pointsman.local.ollama.architectures import pick_projector
 from pointsman.local.ollama.contents import contents_of, file_warnings
 from pointsman.local.ollama.manifest import Layer, hash_of, parts_of
+from pointsman.local.ollama.name import parse_name
 from pointsman.local.ollama.store import Entry, OllamaStore
 from pointsman.local.store import Manifest, ModelStore, StoredFile
 
@@ -28,10 +29,13 @@ Progress = Callable[[int, int], None]
 
 
 class Imported(Struct, frozen=True):
-    """What became of one of Ollama's models. `reason` says why it was left out."""
+    """What became of one of Ollama's models. `reason` says why it was left out.
+
+    One that is "gone" was imported before, is no longer in the store, and is off our list now.
+    """
 
     name: str
-    status: Literal["imported", "unchanged", "left out"]
+    status: Literal["imported", "unchanged", "left out", "gone"]
     path: str = ""
     bytes: int = 0
     sha256: str = ""
@@ -50,7 +54,7 @@ def import_models(
     """Have all models of the Ollama store in ours; no byte of a model is copied or moved.
 
     Only manifests and the heads of the files are read, and nothing is hashed but with `verify`. One
-    that was imported before is brought up to date. One that cannot be is told of, and the others
+    that was imported before is brought up to date, or off our list if Ollama has it no more. One that cannot be is told of, and the others
     are imported all the same; so is one whose name another model of ours has, which is kept.
 
     Raises:
@@ -59,6 +63,7 @@ def import_models(
     # Most of the time goes by while the disk makes each manifest last; it does several at once.
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(lambda entry: _import(store, source, entry), source.entries()))
+    found += _without_the_gone(store, source, {each.name for each in found})
     if not verify:
         return found
     total, done, checked = sum(each.bytes for each in found), 0, []
@@ -82,9 +87,11 @@ def _import(store: ModelStore, source: OllamaStore, entry: Entry) -> Imported:
             manifest = _with_checks(manifest, old)
         if manifest != old:
             store.write(manifest)
+        model = store.get(name)
     except LocalError as error:
-        return Imported(entry.name.shown, "left out", reason=error.message)
-    model = store.get(name)
+        return Imported(name, "left out", reason=error.message)
+    except OSError as error:  # What was there a moment ago.
+        return Imported(name, "left out", reason=f"{error.filename}: {error.strerror}")
     return Imported(
         name=name,
         status="unchanged" if manifest == old else "imported",
@@ -94,6 +101,25 @@ def _import(store: ModelStore, source: OllamaStore, entry: Entry) -> Imported:
         verified=model.verified,
         warnings=model.warnings,
     )
+
+
+def _without_the_gone(
+    store: ModelStore, source: OllamaStore, listed: set[str]
+) -> Iterator[Imported]:
+    """Take off our list what an earlier import put there and Ollama has no more."""
+    for name in store.names():
+        if name in listed or store.is_configured(name):
+            continue
+        try:
+            manifest = store.manifest(name)
+            theirs = parse_name(manifest.source.removeprefix(source_of("")))
+        except (LocalError, RequestError):
+            continue
+        # A child of an imported model has the same files, but not the name of its source.
+        lies_there = all(Path(each.path).parent == source.blobs for each in manifest.files)
+        if lies_there and theirs.local == name:
+            store.remove(name)
+            yield Imported(name, "gone")
 
 
 def _present(store: ModelStore, name: str) -> Manifest | None:
@@ -125,30 +151,19 @@ def _manifest(source: OllamaStore, entry: Entry) -> Manifest:
         projectors.append(other)
     kinds = [kind for kind, _ in parts.texts]
     warnings += file_warnings(outline, kinds)
-    projector = _projector(projectors, warnings)
+    picked, told = pick_projector([read_outline(Path(each.path)) for each in projectors])
+    warnings += told
     return Manifest(
         name=entry.name.local,
         source=source_of(entry.name.shown),
         created_at=source.changed_at(entry),
         files=(files[0],),
-        projector=projector,
+        projector=None if picked is None else projectors[picked],
         adapters=tuple(_file(source, each) for each in parts.adapters),
         licence=contents.licence,
         defaults=contents.defaults,
         warnings=tuple(warnings),
     )
-
-
-def _projector(found: list[StoredFile], warnings: list[str]) -> StoredFile | None:
-    usable = None
-    for each in found:
-        why = unusable_projector(read_outline(Path(each.path)))
-        if why is None and usable is None:
-            usable = each
-        else:
-            reason = why or "it has more than one projector, and llama.cpp takes one"
-            warnings.append(f"it answers on text alone: {reason}" if why else reason)
-    return usable
 
 
 def _file(source: OllamaStore, layer: Layer) -> StoredFile:
@@ -183,7 +198,7 @@ def _with_checks(new: Manifest, old: Manifest) -> Manifest:
 def _verified(
     store: ModelStore, found: Imported, done: int, total: int, progress: Progress
 ) -> Imported:
-    if found.status == "left out":
+    if found.status in ("left out", "gone"):
         return found
     try:
         model = store.verify(found.name, lambda more, _: progress(done + more, total))

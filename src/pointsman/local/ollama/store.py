@@ -89,7 +89,7 @@ class OllamaStore:
     def __init__(self, folder: Path) -> None:
         # Links up to here are whose the store is; from here on they may not lead out.
         self.folder = folder.resolve()
-        self._blobs = (self.folder / "blobs").resolve()
+        self.blobs = (self.folder / "blobs").resolve()
 
     def entries(self) -> Iterator[Entry]:
         """Give each model once, by its name; what cannot be a name is passed over.
@@ -123,7 +123,7 @@ class OllamaStore:
         """
         root = self.folder
         target = entry.path.resolve()
-        if not (target.is_relative_to(root) or target.is_relative_to(self._blobs)):
+        if not (target.is_relative_to(root) or target.is_relative_to(self.blobs)):
             raise LocalError("its manifest is a link out of the store")
         manifest = parse_manifest(_read(target, MAX_MANIFEST_BYTES))
         return chosen(manifest, lambda digest: _read(self.blob(digest), MAX_MANIFEST_BYTES))
@@ -134,13 +134,13 @@ class OllamaStore:
         Raises:
             LocalError: it is not there, is no plain file, or leads out of the store.
         """
-        path = self._blobs / f"sha256-{sha256}"
+        path = self.blobs / f"sha256-{sha256}"
         try:
             resolved = path.resolve(strict=True)
             plain = stat.S_ISREG(resolved.stat().st_mode)
         except (OSError, RuntimeError) as error:
             raise LocalError(f"its blob {path.name[:19]}… is not there") from error
-        if not plain or not resolved.is_relative_to(self._blobs):
+        if not plain or not resolved.is_relative_to(self.blobs):
             raise LocalError(f"its blob {path.name[:19]}… is no file of the store")
         return path
 
