@@ -222,6 +222,7 @@ class NoLocalModel(LocalError):
 
     code = "local_model_not_found"
     status = 404
+    exit_code = 2
 
 
 class DistillError(PointsmanError):
