@@ -20,8 +20,9 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 # The extras and the group that scripts/lock pins in each file.
 SETS = {
     "demo": (["local", "router"], "demo"),
-    "test": (["local", "router", "train"], "test"),
+    "test": (["local", "hub", "router", "train"], "test"),
     "bench": ([], "bench"),
+    "bench-local": (["local"], "bench-local"),
 }
 
 # A name that goes, or changes its meaning, breaks someone: take it out of here on purpose only.
@@ -104,6 +105,6 @@ def test_a_lock_is_of_what_the_project_asks_for(name: str) -> None:
             assert asked.specifier.contains(version, prereleases=True), text
 
 
-@pytest.mark.parametrize("name", ["demo", "test", "bench"])
+@pytest.mark.parametrize("name", ["demo", "test", "bench", "bench-local"])
 def test_a_lock_can_build_the_project_itself(name: str) -> None:
     assert {"hatchling", "editables"} <= pins(ROOT / "requirements" / f"{name}.txt").keys()
