@@ -217,12 +217,12 @@ def section(result: Found) -> str:
     ]
     for scenario, title in SCENARIOS.items():
         some = {k: v for k, v in contenders.items() if scenario in v["scenarios"]}
-        lines += [f"### Requests, {title}", "", *_table(_request_rows(scenario), some), ""]
+        lines += [f"#### Requests, {title}", "", *_table(_request_rows(scenario), some), ""]
         if scenario == "passed":
             lines += [f"![Requests per second against p99 latency]({PLOT.as_posix()})", ""]
-        lines += [f"### Streams, {title}", "", *_table(_stream_rows(scenario), some), ""]
+        lines += [f"#### Streams, {title}", "", *_table(_stream_rows(scenario), some), ""]
     gateways = {name: found for name, found in contenders.items() if name != "relay"}
-    lines += ["### The process", "", *_table(PROCESS_ROWS, gateways), ""]
+    lines += ["#### The process", "", *_table(PROCESS_ROWS, gateways), ""]
     return "\n".join(lines)
 
 
