@@ -3,27 +3,34 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
+import ollama
 import pytest
+import pytest_asyncio
 from chat_suite import ChatSuite
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 
-# The client makes connections for each model and never closes one.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def _closed(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Close what the client leaves open: it makes connections for each model, and never closes one."""
+    made: list[Any] = []
+    for kind in (ollama.Client, ollama.AsyncClient):
 
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_left_open() -> Iterator[None]:
-    """Have what is left open collected here, and not in somebody else's test."""
+        def noting(self: Any, *given: Any, _make: Any = kind.__init__, **named: Any) -> None:
+            _make(self, *given, **named)
+            made.append(self)
+
+        monkeypatch.setattr(kind, "__init__", noting)
     yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    for client in made:
+        if isinstance(client, ollama.AsyncClient):
+            await client.close()
+        else:
+            client.close()
 
 
 class OllamaSuite(ChatSuite):

@@ -72,7 +72,9 @@ async def chat(gateway: Gateway, exchange: Exchange) -> None:
     raw = await exchange.body(gateway.max_body_bytes)
     started_s = gateway.begin(exchange)
     body = decode_body(raw)
-    target = find_target(gateway, name_in(body))
+    name = body["model"] = name_in(body)
+    body.pop("name", None)
+    target = find_target(gateway, name)
     options = read_options(optional(body, "options", want_object))
     if not body.get("messages"):
         await _load_only(gateway, exchange, body, target, options, watch, "chat")
@@ -86,7 +88,9 @@ async def generate(gateway: Gateway, exchange: Exchange) -> None:
     raw = await exchange.body(gateway.max_body_bytes)
     started_s = gateway.begin(exchange)
     body = decode_body(raw)
-    target = find_target(gateway, name_in(body))
+    name = body["model"] = name_in(body)
+    body.pop("name", None)
+    target = find_target(gateway, name)
     options = read_options(optional(body, "options", want_object))
     prompt = optional(body, "prompt", want_string) or ""
     if not prompt and not body.get("images"):
@@ -120,10 +124,13 @@ async def _answer(
         own_form=text,
         ignored=(*ignored, *_not_followed(body, options, target)),
     )
-    asked.chat()  # What is wrong with it is said before a model is loaded for it.
+    # What is wrong with it is said before a model is loaded for it.
+    asked.replace_chat(dialect.read_chat(body))
     if target.local is not None:
+        before_s = time.perf_counter()
         await load(gateway, target.local, body, options.num_ctx, watch)
         await _need_thinking(gateway, target.local, body)
+        started_s += time.perf_counter() - before_s  # Loading is no overhead of ours.
     else:
         read_keep_alive(body.get("keep_alive"))
     await gateway.relay.answer(exchange, asked, started_s)

@@ -21,7 +21,7 @@ from pointsman.gateway.wire import decode_body
 from pointsman.local.blobs import blob_path, has_blob
 from pointsman.local.catalogue import entry
 from pointsman.local.create import create as create_model
-from pointsman.local.names import LATEST
+from pointsman.local.names import LATEST, is_name
 from pointsman.local.ollama.modelfile import parse_modelfile
 from pointsman.local.ollama.parameters import PARAMETERS
 from pointsman.local.progress import Step
@@ -120,6 +120,8 @@ async def create(gateway: Gateway, exchange: Exchange) -> None:
     body = decode_body(await exchange.body(gateway.max_body_bytes))
     gateway.begin(exchange)
     name = name_in(body).removesuffix(f":{LATEST}")
+    if not is_name(name):
+        raise RequestError(f"'{name[:200]}' cannot be a model's name", param="model")
     stream, order = read_stream(body), _read_order(body)
     store = gateway.door.local.store
     files, adapters = _paths(store, order.files), _paths(store, order.adapters)
@@ -131,20 +133,23 @@ async def create(gateway: Gateway, exchange: Exchange) -> None:
                 yield line
             source = find_local(gateway, source) or source
         yield {"status": "reading model metadata"}
-        await asyncio.to_thread(
-            partial(
-                create_model,
-                store,
-                name,
-                source=source,
-                files=files,
-                adapters=adapters,
-                parameters=order.parameters,
-                system=order.system,
-                messages=order.messages,
-                licence=order.licence,
-            )
+        made = partial(
+            create_model,
+            store,
+            name,
+            source=source,
+            files=files,
+            adapters=adapters,
+            parameters=order.parameters,
+            system=order.system,
+            messages=order.messages,
+            licence=order.licence,
         )
+        try:
+            await asyncio.to_thread(made)
+        except LocalError as error:
+            # The files are the caller's: another try would not help.
+            raise RequestError(error.message, param="from") from error
         await _stop_old(gateway, name)
         yield {"status": "writing manifest"}
         yield {"status": "success"}
