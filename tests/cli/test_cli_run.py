@@ -93,7 +93,9 @@ def test_a_conversation_in_a_terminal(site, closed_port):
     with FakeProvider(replies) as fake:
         site.write(provider(fake, closed_port))
         with site.terminal("run", "o:m") as term:
-            term.line("/set system Be kind.")
+            term.line('/set system """Be')
+            term.line('kind."""')
+            term.expect("the system prompt is set")
             term.line("/set parameter temperature 0.5")
             term.expect("temperature = 0.5")
             term.line("/set parameter num_predict 7")
@@ -112,14 +114,14 @@ def test_a_conversation_in_a_terminal(site, closed_port):
             term.line('second"""')
             term.expect("Two\\.")
             term.line("/show")
-            shown = term.expect("Be kind\\.")
+            shown = term.expect("Be\r\nkind\\.")
             assert "runs in     this process" in shown
             assert re.search(r"temperature +0\.5", shown) and "END 'the end'" in shown
             term.expect(">>> ")
             term.send(CTRL_D)
             assert term.end() == 0
     first, _, last = fake.requests
-    assert said(first) == [("system", "Be kind."), ("user", "hello")]
+    assert said(first) == [("system", "Be\nkind."), ("user", "hello")]
     assert (first.body["temperature"], first.body["stop"]) == (0.5, ["END", "the end"])
     assert 7 in (first.body.get("max_tokens"), first.body.get("max_completion_tokens"))
     # What failed is not said again.
@@ -227,6 +229,13 @@ def test_thoughts_are_dim_and_a_models_text_cannot_drive_the_terminal(site, clos
         with site.terminal("run", "o:m", "hi", TERM="dumb") as term:
             assert term.end() == 0
         assert "let me think" in term.seen and "\x1b" not in term.seen
+        with site.terminal("run", "o:m", TERM="dumb") as term:
+            term.line("/set think on")
+            term.line("hi")
+            term.expect("not told to the model: thinking.enabled")
+            term.line("/bye")
+            assert term.end() == 0
+        assert "\x1b" not in term.seen
         with site.terminal("run", "o:m", "hi", NO_COLOR="1") as term:
             assert term.end() == 0
         assert "\x1b[2m" not in term.seen

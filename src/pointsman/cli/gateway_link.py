@@ -18,7 +18,7 @@ __all__ = ["GatewayLink", "find_gateway"]
 
 # Somebody waits for a list: what does not answer in this time is not there.
 PROBE = Timeouts(connect_s=1.0, first_byte_s=3.0, idle_s=3.0)
-# A model may have to be loaded, or the requests on it to end.
+# The requests on a model may have to end.
 PATIENT = Timeouts(connect_s=1.0, first_byte_s=3600.0, idle_s=60.0)
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MODELS = "/pointsman/v1/models"
@@ -65,14 +65,6 @@ class GatewayLink:
             LocalError: it refuses, or answers no more.
         """
         self.rows = self._ask("GET", MODELS, None, PROBE, _Rows).models
-
-    def load(self, name: str) -> None:
-        """Have a model ready.
-
-        Raises:
-            LocalError: it cannot be loaded, or as `refresh`.
-        """
-        self._ask("POST", f"{MODELS}/load", {"name": name}, PATIENT, dict[str, Any])
 
     def unload(self, name: str) -> bool:
         """Stop a model, once its requests are answered; False if it does not run.

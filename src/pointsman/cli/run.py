@@ -62,33 +62,32 @@ def command(
     """
     config = load_config(config_path)
     screen = Screen(config.secrets)
-    typed = " ".join(prompt)
-    # Only what was typed may name files to send; what comes by a pipe is from somewhere else.
-    piped = _piped()
-    once = bool(typed.strip() or piped is not None)
+    typed, piped = " ".join(prompt), _piped()
+    once = bool(typed.strip()) or piped is not None
     if not once and not sys.stdin.isatty():
         raise click.UsageError("there is no prompt: give one, or some on standard input")
     if as_json and not once:
         raise click.UsageError("--json needs a PROMPT")
     door = Door(config)
-    store = door.local.store
-    target = find_target(name, config, store, door.resolver)
+    target = find_target(name, config, door.local.store, door.resolver)
     if isinstance(target, Pullable):
-        target = _pulled(target.ref, config, store)
+        target = _pulled(target.ref, config, door.local.store)
     sees = can_see(target, config, door.resolver)
     link = _link(config, target, screen)
+    label = _label(target, link)
     conversation = Conversation(system)
     if max_tokens is not None:
         conversation.options["max_tokens"] = max_tokens
     with Speaker(config, target.ref, door.resolver, link) as speaker:
         if once:
-            parts = _parts(typed, piped, sees, screen)
-            _ask_once(speaker, conversation, screen, parts, verbose=verbose, as_json=as_json)
+            conversation.say(_parts(typed, piped, sees, screen))
+            turn = take_turn(speaker, conversation, screen, wait_for=label, quiet=as_json)
+            _report(turn, screen, verbose=verbose, as_json=as_json)
             return
-        history = None if no_history else History(Path(config.home) / HISTORY_FILE)
+        editor = Editor(None if no_history else History(Path(config.home) / HISTORY_FILE))
         facts = _facts(target, link, sees)
         screen.note(f"{target.ref} in {speaker.url or 'this process'}; /? lists the commands")
-        Repl(speaker, conversation, screen, Editor(history), facts, verbose=verbose).run()
+        Repl(speaker, conversation, screen, editor, facts, wait_for=label, verbose=verbose).run()
 
 
 def _piped() -> str | None:
@@ -124,6 +123,7 @@ def _link(config: Config, target: Target, screen: Screen) -> GatewayLink | None:
 
 
 def _parts(typed: str, piped: str | None, sees: bool, screen: Screen) -> tuple[Part, ...]:
+    """Give the message; only what was typed may name files, a pipe's text is from elsewhere."""
     parts: tuple[Part, ...] = ()
     if typed.strip():
         prompt = read_prompt(typed, can_see=sees)
@@ -137,35 +137,31 @@ def _parts(typed: str, piped: str | None, sees: bool, screen: Screen) -> tuple[P
     return (Text("\n\n".join([*texts, piped])), *rest)
 
 
-def _ask_once(
-    speaker: Speaker,
-    conversation: Conversation,
-    screen: Screen,
-    parts: tuple[Part, ...],
-    *,
-    verbose: bool,
-    as_json: bool,
-) -> None:
-    conversation.say(parts)
-    wait_for = f"loading {speaker.ref}"
-    turn = take_turn(speaker, conversation, screen, wait_for=wait_for, quiet=as_json)
+def _label(target: Target, link: GatewayLink | None) -> str:
+    """What is waited for at first: a model of this machine must mostly be loaded."""
+    if target.model is None:
+        return ""
+    row = link.row(target.model.name, target.model.path) if link else None
+    return "" if row is not None and row.state == "ready" else f"loading {target.ref}"
+
+
+def _report(turn: Turn | None, screen: Screen, *, verbose: bool, as_json: bool) -> None:
+    """Say, once an answer has been shown, what else there is to say of it."""
     if turn is None or turn.interrupted:
         raise click.Abort
+    answer = turn.answer
     if as_json:
-        echo_json(_fields(turn))
+        echo_json(
+            {
+                "model": answer.ref,
+                "route": answer.route,
+                "text": answer.text,
+                "usage": answer.usage,
+                "cost_usd": answer.cost_usd,
+            }
+        )
     elif verbose:
         screen.note(figures(turn))
-
-
-def _fields(turn: Turn) -> dict[str, object]:
-    answer = turn.answer
-    return {
-        "model": answer.ref,
-        "route": answer.route,
-        "text": answer.text,
-        "usage": answer.usage,
-        "cost_usd": answer.cost_usd,
-    }
 
 
 def _facts(target: Target, link: GatewayLink | None, sees: bool) -> Facts:

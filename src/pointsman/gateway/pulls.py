@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -55,23 +55,7 @@ class Pulls:
         def progress(step: Step) -> None:
             loop.call_soon_threadsafe(note, step)
 
-        self._active += 1
-        executor = ThreadPoolExecutor(1, "pointsman-pull")
-        work = loop.run_in_executor(
-            executor,
-            partial(
-                pull,
-                ref,
-                self._store,
-                progress,
-                name=name,
-                allow_file=False,
-                env=self._env,
-                cancelled=cancelled,
-            ),
-        )
-        executor.shutdown(wait=False)
-        work.add_done_callback(self._ended)
+        work = self._start(partial(pull, ref, name=name, progress=progress, cancelled=cancelled))
         work.add_done_callback(lambda _: changed.set())
         try:
             while not work.done() or newest:
@@ -85,6 +69,16 @@ class Pulls:
             yield work.result()
         finally:
             cancelled.set()
+
+    def _start(self, work: Callable[..., LocalModel]) -> asyncio.Future[LocalModel]:
+        """Begin a pull in a thread of its own: those of the loop's pool are for short work."""
+        bound = partial(work, store=self._store, allow_file=False, env=self._env)
+        executor = ThreadPoolExecutor(1, "pointsman-pull")
+        future = asyncio.get_running_loop().run_in_executor(executor, bound)
+        executor.shutdown(wait=False)
+        self._active += 1
+        future.add_done_callback(self._ended)
+        return future
 
     def _ended(self, work: asyncio.Future[LocalModel]) -> None:
         self._active -= 1

@@ -57,6 +57,7 @@ class Repl:
         editor: Editor,
         facts: Facts,
         *,
+        wait_for: str = "",
         verbose: bool = False,
     ) -> None:
         self._speaker = speaker
@@ -67,7 +68,7 @@ class Repl:
         self._verbose = verbose
         self._history = editor.history
         # Only the first answer may have to wait for the model to be loaded.
-        self._wait_for = f"loading {speaker.ref}"
+        self._wait_for = wait_for
         self._commands: dict[str, Callable[[str], None]] = {
             "set": self._set,
             "show": self._show,
@@ -118,6 +119,8 @@ class Repl:
         reason = choices[0].finish_reason if choices else None
         if not any(not isinstance(part, Reasoning) for part in turn.answer.message.parts):
             self._screen.note("(no answer)")
+        if turn.answer.ignored:
+            self._screen.note(f"(not told to the model: {', '.join(turn.answer.ignored)})")
         if reason in ("length", "content_filter"):
             why = "the limit of tokens" if reason == "length" else "the provider's filter"
             self._screen.note(f"(cut short by {why})")

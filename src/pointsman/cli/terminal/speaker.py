@@ -87,12 +87,15 @@ class Speaker:
         answer = stream.answer()
         if self._heard is None:
             return answer
-        served = self._heard.headers.get("x-pointsman-model", self.ref)
+        headers = self._heard.headers
+        served = headers.get("x-pointsman-model", self.ref)
+        ignored = (*answer.ignored, *headers.get("x-pointsman-ignored", "").split(", "))
         return msgspec.structs.replace(
             answer,
             ref=served,
-            route=self._heard.headers.get("x-pointsman-route", answer.route),
+            route=headers.get("x-pointsman-route", answer.route),
             cost_usd=self._cost_usd(served, answer),
+            ignored=tuple(dict.fromkeys(name for name in ignored if name)),
         )
 
     def _cost_usd(self, served: str, answer: Answer) -> float | None:
