@@ -64,6 +64,12 @@ def entry(name: str) -> Entry:
     row = CATALOGUE.get(name)
     if row is None:
         near = difflib.get_close_matches(name, CATALOGUE, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(CATALOGUE)}"
+        if near:
+            hint = f"did you mean '{near[0]}'?"
+        else:
+            hint = (
+                f"known: {', '.join(CATALOGUE)}; from elsewhere say hf:user/repo, ollama:{name}"
+                " or https://host/model.gguf"
+            )
         raise LocalError(f"no model '{name}' in the catalogue; {hint}")
     return row
