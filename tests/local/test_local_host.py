@@ -68,7 +68,7 @@ async def test_a_process_started_anew_has_a_new_binding(host: LocalHost) -> None
         slot = host._engine._slots["tiny"] if host._engine else None
         assert slot and slot.child
         await slot.child.ended.wait()
-        fault = await host.fault("tiny")
+        fault = await host.fault("tiny:latest")
         assert fault is not None and "SIGKILL" in fault.message
     async with host.lease("tiny") as second:
         assert second.headers != first.headers

@@ -162,7 +162,13 @@ class LocalHost:
 
     async def fault(self, name: str) -> LocalError | None:
         """Why a model does not run, if its process ended by itself; see `Engine.fault`."""
-        return None if self._engine is None else await self._engine.fault(name)
+        if self._engine is None:
+            return None
+        try:
+            full = self.store.find(name)
+        except LocalError:
+            full = name  # It is gone from the disk; its process may have been there.
+        return await self._engine.fault(full)
 
     async def aclose(self) -> None:
         """Stop all models."""
