@@ -12,7 +12,7 @@ from cli_site import Site
 
 from pointsman.gateway.server import running
 from pointsman.local.host import store_of
-from pointsman.local.store import Manifest, note_file
+from pointsman.local.manifest import Manifest, note_file
 
 PROCESS = ("state", "leases", "idle_s", "expires_in_s", "context_tokens", "resident_bytes", "pid")
 

@@ -17,8 +17,8 @@ import tiny_gguf
 
 from pointsman.errors import LocalError
 from pointsman.gateway import pulls
+from pointsman.local.manifest import Manifest, note_file
 from pointsman.local.progress import Step
-from pointsman.local.store import Manifest, note_file
 
 ROOT = "/pointsman/v1/models"
 

@@ -17,16 +17,10 @@ from pointsman.local import blobs as blobs_module
 from pointsman.local.blobs import BlobWriter, blob_path, has_blob, prune_blobs
 from pointsman.local.create import create
 from pointsman.local.defaults import Defaults, Sampling
+from pointsman.local.manifest import Manifest, note_file, sha256_of
 from pointsman.local.ollama.importing import import_models
 from pointsman.local.ollama.store import OllamaStore
-from pointsman.local.store import (
-    ConfiguredModel,
-    LocalModel,
-    Manifest,
-    ModelStore,
-    note_file,
-    sha256_of,
-)
+from pointsman.local.store import ConfiguredModel, LocalModel, ModelStore
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from pointsman.errors import ConfigError, LocalError, NoLocalModel
 from pointsman.local import starter as starter_module
 from pointsman.local.defaults import Defaults
 from pointsman.local.host import LocalHost, store_of
+from pointsman.local.manifest import Manifest, note_file, sha256_of
 from pointsman.local.ollama.architectures import NEEDS_OLLAMA
-from pointsman.local.store import Manifest, note_file, sha256_of
 
 
 @pytest.fixture

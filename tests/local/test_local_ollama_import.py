@@ -14,10 +14,11 @@ from ollama_files import MANIFEST, MANIFEST_LIST, Blobs, write_head, write_manif
 
 from pointsman.errors import LocalError
 from pointsman.local.create import create
+from pointsman.local.manifest import Manifest, note_file, sha256_of
 from pointsman.local.ollama.architectures import NEEDS_OLLAMA
 from pointsman.local.ollama.importing import Imported, import_models
 from pointsman.local.ollama.store import OllamaStore, find_store, places
-from pointsman.local.store import ConfiguredModel, Manifest, ModelStore, note_file, sha256_of
+from pointsman.local.store import ConfiguredModel, ModelStore
 
 LIBRARY = "registry.ollama.ai/library"
 

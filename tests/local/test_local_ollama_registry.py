@@ -20,6 +20,7 @@ from ollama_files import MANIFEST, MANIFEST_LIST, Blobs, write_head, write_manif
 
 from pointsman.errors import LocalError, RequestError
 from pointsman.local import download as download_module
+from pointsman.local.manifest import sha256_of
 from pointsman.local.ollama import registry as registry_module
 from pointsman.local.ollama.name import parse_name
 from pointsman.local.ollama.registry import Registry as Asker
@@ -28,7 +29,7 @@ from pointsman.local.pull import pull
 from pointsman.local.refs import OllamaRef
 from pointsman.local.sources import ollama as module
 from pointsman.local.sources.base import Job
-from pointsman.local.store import LocalModel, ModelStore, sha256_of
+from pointsman.local.store import LocalModel, ModelStore
 from pointsman.local.wire import Refused
 
 MIB = 2**20

@@ -21,9 +21,10 @@ from pointsman.errors import LocalError, RequestError
 from pointsman.local import download as download_module
 from pointsman.local.catalogue import CATALOGUE
 from pointsman.local.download import Cancelled
+from pointsman.local.manifest import sha256_of
 from pointsman.local.progress import Step
 from pointsman.local.pull import pull
-from pointsman.local.store import ConfiguredModel, ModelStore, sha256_of
+from pointsman.local.store import ConfiguredModel, ModelStore
 
 MIB = 2**20
 

@@ -22,11 +22,12 @@ import pytest
 
 from pointsman.errors import LocalError
 from pointsman.local.catalogue import CATALOGUE, Entry
+from pointsman.local.manifest import sha256_of
 from pointsman.local.progress import Step
 from pointsman.local.pull import pull
 from pointsman.local.sources import installer
 from pointsman.local.sources.installer import Installer, installers
-from pointsman.local.store import ModelStore, sha256_of
+from pointsman.local.store import ModelStore
 
 MEMBER = "tiny_model/tiny.gguf"
 

@@ -9,15 +9,9 @@ import pytest
 
 from pointsman.errors import LocalError
 from pointsman.local.defaults import Defaults, Sampling
+from pointsman.local.manifest import Manifest, StoredFile, note_file, sha256_of
 from pointsman.local.names import folder_of, is_name, match_name, name_of
-from pointsman.local.store import (
-    ConfiguredModel,
-    Manifest,
-    ModelStore,
-    StoredFile,
-    note_file,
-    sha256_of,
-)
+from pointsman.local.store import ConfiguredModel, ModelStore
 
 
 def put(store: ModelStore, name: str, data: bytes = b"weights", **changes: object) -> Path:

@@ -12,7 +12,8 @@ from types import TracebackType
 
 from pointsman.errors import LocalError, RequestError
 from pointsman.local.download import check_space
-from pointsman.local.store import ModelStore, sync_folder
+from pointsman.local.manifest import sync_folder
+from pointsman.local.store import ModelStore
 
 __all__ = ["BlobWriter", "blob_path", "has_blob", "prune_blobs"]
 

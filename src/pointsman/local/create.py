@@ -18,18 +18,14 @@ from pointsman.local.blobs import FOLDER
 from pointsman.local.defaults import Defaults
 from pointsman.local.gguf import read_head
 from pointsman.local.gguf_metadata import GgufOutline, read_outline
+from pointsman.local.manifest import Manifest, StoredFile
 from pointsman.local.ollama.architectures import unusable_projector
 from pointsman.local.ollama.contents import file_warnings
 from pointsman.local.ollama.modelfile import ROLES
 from pointsman.local.ollama.parameters import layered
 from pointsman.local.placing import Base, drop_others, place
 from pointsman.local.refs import split_names
-from pointsman.local.store import (
-    LocalModel,
-    Manifest,
-    ModelStore,
-    StoredFile,
-)
+from pointsman.local.store import LocalModel, ModelStore
 
 __all__ = ["create"]
 

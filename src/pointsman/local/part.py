@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from pointsman.errors import LocalError
-from pointsman.local.store import sync_folder
+from pointsman.local.manifest import sync_folder
 
 __all__ = ["PIECE_BYTES", "Identity", "Part"]
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pointsman.errors import LocalError
 from pointsman.local.blobs import FOLDER
-from pointsman.local.store import Manifest, StoredFile, sync_folder
+from pointsman.local.manifest import Manifest, StoredFile, sync_folder
 
 __all__ = ["Base", "drop_others", "place"]
 

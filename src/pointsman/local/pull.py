@@ -15,6 +15,7 @@ from typing import assert_never
 
 from pointsman.errors import LocalError, RequestError
 from pointsman.local.gguf import GgufHead, read_head
+from pointsman.local.manifest import Manifest, StoredFile, note_file, sync_folder
 from pointsman.local.names import folder_of
 from pointsman.local.ollama.name import parse_name
 from pointsman.local.progress import Progress, Step
@@ -29,14 +30,7 @@ from pointsman.local.refs import (
     parse_ref,
 )
 from pointsman.local.sources.base import Fetched, Found, Job, Plan
-from pointsman.local.store import (
-    LocalModel,
-    Manifest,
-    ModelStore,
-    StoredFile,
-    note_file,
-    sync_folder,
-)
+from pointsman.local.store import LocalModel, ModelStore
 from pointsman.local.wire import is_loopback
 
 __all__ = ["Progress", "Step", "pull"]

@@ -7,7 +7,6 @@ Hugging Face cache): those are served where they lie, and never deleted from her
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,64 +18,20 @@ from msgspec import Struct, field
 
 from pointsman.errors import LocalError, NoLocalModel
 from pointsman.local.defaults import Defaults
+from pointsman.local.manifest import (
+    MANIFEST,
+    Manifest,
+    StoredFile,
+    hash_file,
+    read_manifest,
+    write_manifest,
+)
 from pointsman.local.names import folder_of, is_name, match_name, name_of
 
-__all__ = [
-    "ConfiguredModel",
-    "LocalModel",
-    "Manifest",
-    "ModelStore",
-    "Removed",
-    "StoredFile",
-    "note_file",
-    "sha256_of",
-    "sync_folder",
-]
-
-MANIFEST = "manifest.json"
-MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-PIECE_BYTES = 1024 * 1024
+__all__ = ["ConfiguredModel", "LocalModel", "ModelStore", "Removed"]
 
 # Bytes hashed so far, and in all.
 Progress = Callable[[int, int], None]
-
-
-class StoredFile(Struct, frozen=True, omit_defaults=True):
-    """A file of a model. `path` is absolute, or the name of a file in the model's folder.
-
-    `mtime_ns` is its time of change when its hash was last checked; 0 if that never was.
-    """
-
-    path: str
-    bytes: int
-    sha256: str
-    mtime_ns: int = 0
-
-
-class Manifest(Struct, frozen=True, omit_defaults=True):
-    """What is written down of a model. `created_at` is an ISO 8601 time in UTC.
-
-    `files` are its weights, the first the one that is loaded (a split model has several).
-    `projector` is what turns images and sound into its embeddings (mmproj); `adapters` are LoRAs;
-    `source` is a ref of `pull`, or says what else it came from. `template` is a chat template in
-    Jinja in the place of the file's own.
-    """
-
-    name: str
-    source: str
-    created_at: str
-    files: tuple[StoredFile, ...]
-    projector: StoredFile | None = None
-    adapters: tuple[StoredFile, ...] = ()
-    licence: str = ""
-    defaults: Defaults = Defaults()
-    template: str | None = None
-    warnings: tuple[str, ...] = ()
-
-    def all_files(self) -> tuple[StoredFile, ...]:
-        """Its weights, its projector and its adapters."""
-        extra = () if self.projector is None else (self.projector,)
-        return (*self.files, *extra, *self.adapters)
 
 
 class ConfiguredModel(Struct, frozen=True):
@@ -235,7 +190,7 @@ class ModelStore:
         if model.url is not None:
             return model
         if model.sha256 is None:
-            digest, _ = _hashed(Path(model.path), lambda done: progress(done, model.bytes))
+            digest, _ = hash_file(Path(model.path), lambda done: progress(done, model.bytes))
             return msgspec.structs.replace(model, sha256=digest)
         # A model that the configuration names by `ref` is another one's.
         owner = name
@@ -247,7 +202,7 @@ class ModelStore:
         def check(file: StoredFile) -> StoredFile:
             nonlocal done
             path, before = self.path_of(owner, file), done
-            digest, mtime_ns = _hashed(path, lambda more: progress(before + more, model.bytes))
+            digest, mtime_ns = hash_file(path, lambda more: progress(before + more, model.bytes))
             done += file.bytes
             if digest != file.sha256:
                 raise LocalError(
@@ -274,24 +229,11 @@ class ModelStore:
         """
         if not is_name(name):
             raise NoLocalModel(f"no model is named '{name}'")
-        file = self._manifest_of(name)
         try:
-            if file.stat().st_size > MAX_MANIFEST_BYTES:
-                raise LocalError(f"{file} is over {MAX_MANIFEST_BYTES} bytes; pull '{name}' again")
-            manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
+            return read_manifest(self._manifest_of(name), name)
         except FileNotFoundError as error:
             known = ", ".join(self.names()) or "none"
             raise NoLocalModel(f"no local model '{name}' (there are: {known})") from error
-        except (OSError, msgspec.DecodeError) as error:
-            raise LocalError(f"{file} cannot be read: {error}; pull '{name}' again") from error
-        if not manifest.files:
-            raise LocalError(f"{file} names no file; pull '{name}' again")
-        for each in manifest.all_files():
-            if not Path(each.path).is_absolute() and (
-                Path(each.path).name != each.path or each.path in ("", "..")
-            ):
-                raise LocalError(f"{file} names a file outside of its folder")
-        return manifest
 
     def folder(self, name: str) -> Path:
         """Where a model of that name has its manifest, and mostly its files.
@@ -321,15 +263,8 @@ class ModelStore:
         if self.is_configured(manifest.name):
             raise LocalError(f"'{manifest.name}' is named in the configuration")
         folder = self.folder(manifest.name)
-        scratch = folder / f".{MANIFEST}.new"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with scratch.open("wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(folder / MANIFEST)
-            sync_folder(folder)
+            write_manifest(folder, manifest)
             os.utime(self.directory)  # Else only a new folder is a change of it.
         except OSError as error:
             raise LocalError(f"{folder} cannot be written: {error.strerror or error}") from error
@@ -441,39 +376,3 @@ def _stored_name(entry: os.DirEntry[str]) -> str | None:
     if entry.name.startswith(".") or not os.path.exists(f"{entry.path}/{MANIFEST}"):  # noqa: PTH110  # thousands of them
         return None
     return name_of(entry.name)
-
-
-def note_file(path: Path, sha256: str, *, inside: bool) -> StoredFile:
-    """Describe a file that was hashed just now; `inside` if it lies in the model's folder."""
-    stat = path.stat()
-    return StoredFile(path.name if inside else str(path), stat.st_size, sha256, stat.st_mtime_ns)
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file in bounded memory."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _hashed(path: Path, progress: Callable[[int], None]) -> tuple[str, int]:
-    """Give a file's hash, and its time of change from before: a change during it must not pass."""
-    digest, done = hashlib.sha256(), 0
-    try:
-        with path.open("rb") as file:
-            mtime_ns = os.fstat(file.fileno()).st_mtime_ns
-            while piece := file.read(PIECE_BYTES):
-                digest.update(piece)
-                done += len(piece)
-                progress(done)
-    except OSError as error:
-        raise LocalError(f"{path} cannot be read: {error.strerror or error}") from error
-    return digest.hexdigest(), mtime_ns
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the folder's renames on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,13 +12,14 @@ from msgspec import Struct
 
 from pointsman.errors import LocalError, RequestError
 from pointsman.local.gguf_metadata import read_outline
+from pointsman.local.manifest import Manifest, StoredFile
 from pointsman.local.names import is_name
 from pointsman.local.ollama.architectures import pick_projector
 from pointsman.local.ollama.contents import contents_of, file_warnings
 from pointsman.local.ollama.manifest import Layer, hash_of, parts_of
 from pointsman.local.ollama.name import parse_name
 from pointsman.local.ollama.store import Entry, OllamaStore
-from pointsman.local.store import Manifest, ModelStore, StoredFile
+from pointsman.local.store import ModelStore
 
 __all__ = ["Imported", "import_models", "source_of"]
 

@@ -13,8 +13,8 @@ from msgspec import Struct, field
 from pointsman.errors import LocalError
 from pointsman.local.defaults import Defaults
 from pointsman.local.download import Cancelled, download
+from pointsman.local.manifest import Manifest, StoredFile
 from pointsman.local.progress import Progress, Step
-from pointsman.local.store import Manifest, StoredFile
 
 __all__ = ["Fetched", "Found", "Job", "Plan", "fetch_file", "hash_file", "same_hashes"]
 

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from pointsman.errors import LocalError
 from pointsman.local.gguf import read_head
+from pointsman.local.manifest import Manifest
 from pointsman.local.refs import FileRef, split_names
 from pointsman.local.sources.base import Fetched, Found, Job, hash_file
 from pointsman.local.sources.web import file_name, model_name
-from pointsman.local.store import Manifest
 
 __all__ = ["FilePlan", "plan"]
 

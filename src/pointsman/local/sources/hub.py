@@ -17,10 +17,10 @@ from msgspec import Struct
 
 from pointsman.errors import LocalError, MissingExtra
 from pointsman.local.download import Refused, check_space
+from pointsman.local.manifest import Manifest
 from pointsman.local.refs import HubRef
 from pointsman.local.sources.base import Fetched, Found, Job, fetch_file, hash_file
 from pointsman.local.sources.quants import choose, label_of, parts_of, projector_for
-from pointsman.local.store import Manifest
 
 __all__ = ["HubFile", "HubPlan", "plan"]
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from pointsman.errors import LocalError
 from pointsman.local.gguf_metadata import GgufOutline, read_outline
+from pointsman.local.manifest import Manifest
 from pointsman.local.ollama.architectures import patched, pick_projector
 from pointsman.local.ollama.contents import MAX_TEXT_BYTES, Contents, contents_of, file_warnings
 from pointsman.local.ollama.importing import source_of
@@ -27,7 +28,6 @@ from pointsman.local.ollama.registry import Registry
 from pointsman.local.ollama.store import OllamaStore, find_store
 from pointsman.local.refs import OllamaRef
 from pointsman.local.sources.base import Fetched, Found, Job, fetch_file, hash_file
-from pointsman.local.store import Manifest
 from pointsman.local.wire import Fault, Refused, open_url
 
 __all__ = ["OllamaPlan", "plan"]

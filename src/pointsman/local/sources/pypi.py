@@ -20,12 +20,12 @@ from pointsman.errors import LocalError
 from pointsman.local.catalogue import Entry, entry
 from pointsman.local.defaults import Defaults
 from pointsman.local.download import check_space
+from pointsman.local.manifest import Manifest
 from pointsman.local.progress import Step
 from pointsman.local.refs import CatalogueRef, WheelRef
 from pointsman.local.sources.base import Fetched, Found, Job
 from pointsman.local.sources.installer import fetch_packages
 from pointsman.local.sources.package import Member, members_of
-from pointsman.local.store import Manifest
 
 __all__ = ["CataloguePlan", "WheelPlan", "plan"]
 

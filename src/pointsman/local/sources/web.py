@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 
 from pointsman.errors import LocalError
+from pointsman.local.manifest import Manifest
 from pointsman.local.refs import UrlRef, split_names
 from pointsman.local.sources.base import Fetched, Found, Job, fetch_file
-from pointsman.local.store import Manifest
 
 __all__ = ["WebPlan", "file_name", "model_name", "plan"]
 
