@@ -260,7 +260,7 @@ def _tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[int, int, Wei
     """
     parameters = end = 0
     of_type: dict[int, int] = {}
-    embedding = vocabulary = 0
+    embedding = embedding_type = vocabulary = 0
     tied = True
     for _ in range(count):
         name = cursor.text(MAX_KEY_BYTES, _KEPT_KEY_BYTES) or ""
@@ -283,10 +283,18 @@ def _tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[int, int, Wei
         end = max(end, offset + length)
         of_type[kind] = of_type.get(kind, 0) + length
         if name == "token_embd.weight":
-            embedding, vocabulary = length, shape[-1] if shape else 0
+            embedding, embedding_type, vocabulary = length, kind, shape[-1] if shape else 0
         tied &= name != "output.weight"
     types = tuple(sorted(of_type.items()))
-    return parameters, end, Weights(sum(of_type.values()), embedding, vocabulary, tied, types)
+    weights = Weights(
+        bytes=sum(of_type.values()),
+        embedding_bytes=embedding,
+        vocabulary=vocabulary,
+        tied=tied,
+        by_type=types,
+        embedding_type=embedding_type,
+    )
+    return parameters, end, weights
 
 
 def _head(

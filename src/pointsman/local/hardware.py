@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,13 +24,20 @@ __all__ = [
     "engine_threads",
     "meminfo",
     "physical_cores",
+    "repacked_types",
     "spare_bytes",
+    "types_repacked_by",
 ]
 
 CPUS = Path("/sys/devices/system/cpu")
 CGROUP = Path("/sys/fs/cgroup")
 # Up to here a second thread of a core still helps more than it disturbs.
 SMALL_MACHINE_CPUS = 4
+
+CPUINFO = Path("/proc/cpuinfo")
+# By their numbers in GGUF: Q4_0, Q4_K, IQ4_NL and MXFP4; on ARM also Q8_0, Q5_K and Q6_K.
+X86_REPACKED = frozenset((2, 12, 20, 39))
+ARM_REPACKED = X86_REPACKED | {8, 13, 14}
 
 MEMINFO = Path("/proc/meminfo")
 GIB = 1024**3
@@ -245,3 +254,29 @@ def _stat(path: Path, name: str) -> int | None:
         if key == name and value.isdigit():
             return int(value)
     return None
+
+
+@functools.cache
+def repacked_types() -> frozenset[int]:
+    """The tensor types that llama.cpp copies into another layout on this machine's processor."""
+    try:
+        text = CPUINFO.read_text("utf-8", "replace")
+    except OSError:
+        text = ""
+    return types_repacked_by(platform.machine(), sys.platform, text)
+
+
+def types_repacked_by(machine: str, system: str, cpuinfo: str) -> frozenset[int]:
+    """The same for a processor by its name, the system's, and the text of Linux's /proc/cpuinfo.
+
+    Where there is no such text, a processor of its kind is taken to have what nearly all have.
+
+    Source: `ggml_repack_get_optimal_repack_type` (ggml/src/ggml-cpu/repack.cpp) of llama.cpp,
+    b11434; builds for x86 are mostly without its one layout for AVX-512.
+    """
+    words = frozenset(cpuinfo.split())
+    if machine.lower() in ("x86_64", "amd64"):
+        return X86_REPACKED if not words or "avx2" in words else frozenset()
+    if machine.lower() in ("aarch64", "arm64") and system != "darwin":
+        return ARM_REPACKED if not words or "asimddp" in words else frozenset()
+    return frozenset()  # Apple's graphics card takes the weights as they are.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pointsman.local.gguf import GgufHead
 from pointsman.local.shape import Shape
 
-__all__ = ["CACHE_TYPES", "CacheTypes", "cache_bytes", "has_cache"]
+__all__ = ["CACHE_TYPES", "Cache", "cache_bytes", "has_cache", "is_recurrent", "window_cells"]
 
 # `--cache-type-k` → (elements of a block, bytes of a block).
 CACHE_TYPES = {
@@ -54,11 +54,22 @@ _BY_HEADS = frozenset(
 _GEMMA3N_LAYERS_WITH_CACHE = 20
 
 
-class CacheTypes(NamedTuple):
-    """How the keys and the values are kept, by llama.cpp's names."""
+class Cache(NamedTuple):
+    """How a cache is kept: for a context that `slots` requests share, in llama.cpp's cache types.
 
+    `checkpoints` are how many earlier states the server keeps for each slot, of what a model cannot
+    roll back: its windows and its recurrent states. With `full_windows` a layer with a window
+    keeps all.
+    """
+
+    context_tokens: int
+    slots: int
+    ubatch_tokens: int
     keys: str = "f16"
     values: str = "f16"
+    flash_attention: bool = True
+    full_windows: bool = False
+    checkpoints: int = 0
 
 
 class _Layer(NamedTuple):
@@ -72,36 +83,49 @@ def has_cache(head: GgufHead) -> bool:
     return head.architecture not in _NONE
 
 
-def cache_bytes(
-    head: GgufHead,
-    *,
-    context_tokens: int,
-    slots: int,
-    ubatch_tokens: int,
-    types: CacheTypes,
-    flash_attention: bool,
-) -> int:
-    """Bytes of the cache for a context that `slots` requests share, and of their states."""
+def is_recurrent(head: GgufHead) -> bool:
+    """Whether the model attends to nothing: it keeps a state, of the same size for every context."""
+    return head.architecture in _RECURRENT
+
+
+def window_cells(head: GgufHead, cache: Cache) -> int:
+    """The tokens that a layer with a window keeps; 0 if there is no such layer."""
+    window = _window(head)
+    if not window:
+        return 0
+    if cache.full_windows:
+        return cache.context_tokens
+    most = min(cache.context_tokens, window * cache.slots + cache.ubatch_tokens)
+    return -(-most // WINDOW_PAD_TOKENS) * WINDOW_PAD_TOKENS
+
+
+def cache_bytes(head: GgufHead, cache: Cache) -> int:
+    """Bytes of keys, values and recurrent states, and of the checkpoints of them."""
     if not has_cache(head):
         return 0
     shape = head.shape
-    window = _window(head)
-    within = context_tokens
-    if window:
-        most = window * slots + ubatch_tokens
-        within = -(-min(context_tokens, most) // WINDOW_PAD_TOKENS) * WINDOW_PAD_TOKENS
     layers = _attending(head)
-    if not flash_attention and layers:
+    if not cache.flash_attention and layers:
         # Values lie transposed then, and all layers' rows are as long as the longest.
         longest = max(each.values for each in layers)
         layers = [each._replace(values=longest) for each in layers]
-    total = 0
-    for layer in layers:
-        cells = within if layer.windowed and window else context_tokens
-        total += cells * _bytes(layer.keys, types.keys)
-        total += 0 if _is_latent(shape) else cells * _bytes(layer.values, types.values)
-    states = sum(_recurrent(head))
-    return total + states * slots * _state_elements(shape) * STATE_ELEMENT_BYTES
+    windowed = sum(_row_bytes(shape, each, cache) for each in layers if each.windowed)
+    others = sum(_row_bytes(shape, each, cache) for each in layers if not each.windowed)
+    state = sum(_recurrent(head)) * _state_elements(shape) * STATE_ELEMENT_BYTES
+    checkpoint = state
+    if not cache.full_windows:
+        checkpoint += min(_window(head), cache.context_tokens) * windowed
+    return (
+        others * cache.context_tokens
+        + windowed * window_cells(head, cache)
+        + cache.slots * (state + cache.checkpoints * checkpoint)
+    )
+
+
+def _row_bytes(shape: Shape, layer: _Layer, cache: Cache) -> int:
+    """Bytes that a layer keeps of a token."""
+    values = 0 if _is_latent(shape) else _bytes(layer.values, cache.values)
+    return _bytes(layer.keys, cache.keys) + values
 
 
 def _is_latent(shape: Shape) -> bool:
@@ -111,7 +135,7 @@ def _is_latent(shape: Shape) -> bool:
 
 def _attending(head: GgufHead) -> list[_Layer]:
     shape = head.shape
-    if head.architecture in _RECURRENT:
+    if is_recurrent(head):
         return []
     recurrent = _recurrent(head)
     both = head.architecture == "falcon-h1"
@@ -169,9 +193,7 @@ def _windowed(head: GgufHead) -> list[bool]:
     if isinstance(pattern, tuple):
         return [bool(each) for each in (*pattern, *[0] * count)[:count]]
     every = every if pattern is None else pattern
-    if every == 0:
-        return [True] * count
-    if head.architecture.startswith("lfm2"):
+    if every == 0 or head.architecture.startswith("lfm2"):
         return [True] * count
     at = 0 if first else every - 1
     return [number % every != at for number in range(count)]

@@ -29,10 +29,10 @@ class Length(int):
 
 
 class Weights(Struct, frozen=True):
-    """The tensors of a file by what the engine does with them, in bytes of tensor data.
+    """The tensors of a file, in bytes of tensor data, in all and by type (its number in GGUF).
 
-    `embedding_bytes` is the table of the tokens' vectors, of which only the rows in use are read,
-    unless it is the output's matrix too (`tied`). `vocabulary` is its count of rows.
+    `embedding_bytes` is the table of the tokens' vectors, of `vocabulary` rows, which is the output's
+    matrix too if `tied`.
     """
 
     bytes: int = 0
@@ -40,6 +40,7 @@ class Weights(Struct, frozen=True):
     vocabulary: int = 0
     tied: bool = True
     by_type: tuple[tuple[int, int], ...] = ()
+    embedding_type: int = 0
 
 
 class Shape(Struct, frozen=True):
@@ -55,6 +56,7 @@ class Shape(Struct, frozen=True):
     block_count: int = 0
     nextn_predict_layers: int = 0
     embedding_length: int = 0
+    embedding_length_per_layer_input: int = 0
     feed_forward_length: tuple[int, ...] = ()
     head_count: tuple[int, ...] = ()
     head_count_kv: tuple[int, ...] = ()
@@ -70,6 +72,8 @@ class Shape(Struct, frozen=True):
     expert_count: int = 0
     expert_used_count: int = 0
     expert_feed_forward_length: int = 0
+    leading_dense_block_count: int = 0
+    interleave_moe_layer_step: int = 0
     full_attention_interval: int = 0
     recurrent_layers: tuple[int, ...] = ()
     ssm_conv_kernel: int = 0
@@ -113,6 +117,7 @@ def shape_of(architecture: str, values: Mapping[str, Any], weights: Weights) -> 
         block_count=blocks,
         nextn_predict_layers=min(number("nextn_predict_layers"), blocks),
         embedding_length=number("embedding_length"),
+        embedding_length_per_layer_input=number("embedding_length_per_layer_input"),
         feed_forward_length=layers("feed_forward_length"),
         head_count=heads,
         head_count_kv=layers("attention.head_count_kv", heads),
@@ -128,6 +133,8 @@ def shape_of(architecture: str, values: Mapping[str, Any], weights: Weights) -> 
         expert_count=number("expert_count"),
         expert_used_count=number("expert_used_count"),
         expert_feed_forward_length=number("expert_feed_forward_length"),
+        leading_dense_block_count=number("leading_dense_block_count"),
+        interleave_moe_layer_step=number("interleave_moe_layer_step"),
         full_attention_interval=number("full_attention_interval"),
         recurrent_layers=layers("attention.recurrent_layers"),
         ssm_conv_kernel=number("ssm.conv_kernel"),
