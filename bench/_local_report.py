@@ -32,6 +32,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     added = statistics.median(
         via - direct for via, direct in zip(firsts["gateway"], firsts["bare"], strict=True)
     )
+    call, command = (statistics.median(result["imports"][name]) for name in ("call", "command"))
     via, direct = (statistics.median(firsts[name]) for name in ("gateway", "bare"))
     return [
         ("swap, no process warm, p50", f"{cold * 1e3:.0f} ms", f"{bare * 1e3:.0f} ms", "250 ms"),
@@ -50,6 +51,8 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             f"{streams['bare_per_s']:.0f}",
             "–",
         ),
+        ("import of 100 Ollama models", f"{call * 1e3:.0f} ms", "–", "1 s"),
+        ("the same, all of the command", f"{command * 1e3:.0f} ms", "–", "–"),
     ]
 
 

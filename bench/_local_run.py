@@ -1,6 +1,6 @@
 """Measures local models in the environment that bench/local.py has made; prints one JSON object.
 
-python bench/_local_run.py SMOLLM2.gguf WORKDIR --swaps N --firsts N --streams N
+python bench/_local_run.py SMOLLM2.gguf WORKDIR --swaps N --firsts N --streams N --imports N
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import re
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -25,17 +26,22 @@ from pointsman.local.backend import start_worker
 from pointsman.local.child import Child, Order
 from pointsman.local.engine import Engine
 from pointsman.local.gguf import read_head
+from pointsman.local.ollama.importing import import_models
+from pointsman.local.ollama.store import OllamaStore
 from pointsman.local.planning import EngineSettings, plan_of
 from pointsman.local.schedule import Memory
 from pointsman.local.store import ConfiguredModel, ModelStore
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "local"))
+import ollama_files
 import tiny_gguf
 
 CPUCLOCK_SCHED = 2
 # A warm process loads llama.cpp in the background; a real pause between two swaps is far longer.
 SETTLE_S = 0.6
 TOKENS = 128
+IMPORTED = 100
+VOCABULARY = 150_000
 PLENTY = Memory(1 << 40)
 MESSAGES = [{"role": "user", "content": "Tell me about the sea, the wind and the harbour."}]
 
@@ -50,17 +56,19 @@ async def main() -> None:
         "warm": await swap_times(tiny, options.swaps, spare=True),
         "bare": [await bare_start(tiny) for _ in range(options.swaps)],
     }
+    imports = import_times(work, options.imports)
     async with site(tiny, Path(options.model), work) as (port, gateway_pid, bare):
         firsts = await first_tokens(port, bare["tiny"], options.firsts)
         streams = await stream_cost(port, gateway_pid, bare["smollm2"], options.streams)
-    print(json.dumps({"swaps_s": swaps, "first_token_s": firsts, "streams": streams}))
+    found = {"swaps_s": swaps, "first_token_s": firsts, "streams": streams, "imports": imports}
+    print(json.dumps(found))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
     parser.add_argument("work")
-    for name in ("swaps", "firsts", "streams"):
+    for name in ("swaps", "firsts", "streams", "imports"):
         parser.add_argument(f"--{name}", type=int, required=True)
     return parser.parse_args()
 
@@ -95,6 +103,50 @@ async def bare_start(tiny: Path) -> float:
     took_s = time.perf_counter() - start_s
     await child.stop()
     return took_s
+
+
+def import_times(work: Path, times: int) -> dict[str, list[float]]:
+    """Seconds to import an Ollama store of 100 models, each with a vocabulary of 150,000 tokens.
+
+    `call` is the import alone, `command` all of `pointsman import ollama`. The blobs are one file by
+    100 names, as what is read of them is in the page cache either way.
+    """
+    folder = work / "ollama"
+    words = [f"word{number}" for number in range(VOCABULARY)]
+    head = ollama_files.write_head(
+        work / "vocabulary.gguf",
+        "llama",
+        {
+            "llama.context_length": 8192,
+            "tokenizer.ggml.model": "gpt2",
+            "tokenizer.ggml.pre": "gpt-2",
+            "tokenizer.ggml.tokens": words,
+            "tokenizer.ggml.merges": [f"w {word}" for word in words],
+            "tokenizer.chat_template": "{{ messages }}",
+        },
+    )
+    for number in range(IMPORTED):
+        blobs = ollama_files.Blobs()
+        manifest = blobs.manifest([], {"params": {"temperature": number / IMPORTED}})
+        digest = f"sha256:{number:064x}"
+        blobs.by_digest[digest] = head
+        layer = {"mediaType": f"{ollama_files.IMAGE}model", "digest": digest}
+        manifest["layers"].append({**layer, "size": head.stat().st_size})
+        blobs.write(folder)
+        name = f"registry.ollama.ai/library/model{number}:8b"
+        ollama_files.write_manifest(folder, name, manifest)
+    found: dict[str, list[float]] = {"call": [], "command": []}
+    for number in range(times):
+        start_s = time.perf_counter()
+        done = import_models(ModelStore(work / f"call{number}"), OllamaStore(folder))
+        found["call"].append(time.perf_counter() - start_s)
+        assert [each.status for each in done] == ["imported"] * IMPORTED
+        command = [sys.executable, "-m", "pointsman", "import", "ollama", "--from", str(folder)]
+        environment = {**os.environ, "POINTSMAN_HOME": str(work / f"command{number}")}
+        start_s = time.perf_counter()
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        found["command"].append(time.perf_counter() - start_s)
+    return found
 
 
 def _order(alias: str, path: Path, threads: int) -> Order:

@@ -27,8 +27,8 @@ from _machine import Quiet, commit, facts
 
 RESULT = HOME / "local.json"
 SETTINGS = {
-    "full": {"swaps": 30, "firsts": 300, "streams": 10},
-    "quick": {"swaps": 8, "firsts": 60, "streams": 3},
+    "full": {"swaps": 30, "firsts": 300, "streams": 10, "imports": 5},
+    "quick": {"swaps": 8, "firsts": 60, "streams": 3, "imports": 2},
 }
 
 
