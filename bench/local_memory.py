@@ -1,8 +1,8 @@
 """Predicted against real memory of local models: `python bench/local_memory.py [--json] [GGUF …]`.
 
-Each model is started by Pointsman's own worker, and asked as many prompts at a time as it has
-slots, then one that fills most of its context. What its process holds after that is held against
-what `predict` said from the head of the file. Models given are measured at several contexts, slots
+Each model is started by Pointsman's own worker, and asked a long prompt, then two turns of a
+conversation in each slot. What its process holds after that is held against what `predict` said
+from the head of the file. Models given are measured at several contexts, slots
 and cache types; with `--made`, so are models of zeros, of the shapes of common ones.
 """
 
@@ -128,7 +128,7 @@ async def measure(path: Path, name: str, setting: Setting, prompt_tokens: int) -
     try:
         loaded = memory_of(child.pid)
         tokens = min(prompt_tokens, context - SPARE_TOKENS)
-        for prompts in _prompts(tokens, context, slots):
+        for prompts in _rounds(tokens, context, slots):
             await asyncio.to_thread(_ask, child, prompts, embedding)
         held = memory_of(child.pid)
     finally:
@@ -153,30 +153,35 @@ async def measure(path: Path, name: str, setting: Setting, prompt_tokens: int) -
     }
 
 
-def _prompts(tokens: int, context: int, slots: int) -> Iterator[list[list[int]]]:
-    """Rounds of prompts that are asked at a time: a share for each slot, then one long one."""
+def _rounds(tokens: int, context: int, slots: int) -> Iterator[list[list[int]]]:
+    """Prompts that are asked at a time: a long one, then two turns of a conversation in each slot."""
     share = min(tokens, (context - slots * SPARE_TOKENS) // slots)
-    yield [[300 + slot] * share for slot in range(slots)]
     yield [[400] * tokens]
-    yield [[500 + slot] * min(share, 256) for slot in range(slots)]
+    for part in (share // 2, share):
+        yield [[300 + slot] * part for slot in range(slots)]
 
 
 def _ask(child: Child, prompts: Iterable[list[int]], embedding: bool) -> None:
-    def one(prompt: list[int]) -> None:
+    def one(slot: int, prompt: list[int]) -> None:
         body: dict[str, Any] = {"input": prompt, "model": child.order.alias}
         if not embedding:
-            body = {"prompt": prompt, "n_predict": ANSWER_TOKENS, "ignore_eos": True}
+            body = {
+                "prompt": prompt,
+                "n_predict": ANSWER_TOKENS,
+                "ignore_eos": True,
+                "id_slot": slot,
+            }
         root = child.endpoint.base_url.removesuffix("/v1")
         request = urllib.request.Request(
             root + ("/v1/embeddings" if embedding else "/completion"),
             json.dumps(body).encode(),
             {"authorization": f"Bearer {child.key}", "content-type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=ASK_S) as response:  # loopback
+        with urllib.request.urlopen(request, timeout=ASK_S) as response:
             response.read()
 
     with ThreadPoolExecutor(child.order.slots) as pool:
-        list(pool.map(one, prompts))
+        list(pool.map(one, *zip(*enumerate(prompts), strict=True)))
 
 
 def _table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:

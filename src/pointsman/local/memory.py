@@ -22,13 +22,14 @@ __all__ = ["CHECKPOINTS", "Footprint", "largest_context", "maps_well", "predict"
 CONTEXT_STEP_TOKENS = 256
 MIB = 1024 * 1024
 # What the process is without a model: Python, llama.cpp's code, its threads and its web server.
-BASE_BYTES = 42 * MIB
+BASE_BYTES = 36 * MIB
 # What the engine keeps of a token of the vocabulary, and of a merge: texts, and tables of them.
-TOKEN_BYTES = 200
-MERGE_BYTES = 200
-# How many earlier states of windows and recurrent layers are kept for each slot. llama.cpp's own
-# default, 32, can take many times what the model does.
-CHECKPOINTS = 4
+TOKEN_BYTES = 188
+MERGE_BYTES = 196
+# How many earlier states of windows and recurrent layers are kept for each slot. A prompt leaves
+# two, from which its conversation goes on; llama.cpp's own default, 32, can take many times what
+# the model does.
+CHECKPOINTS = 2
 
 
 class Footprint(Struct, frozen=True):
