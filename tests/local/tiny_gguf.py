@@ -205,6 +205,49 @@ def write_bert(path: Path, *, reranker: bool = False) -> Path:
     return _write(out, weights, path)
 
 
+def write_hollow(path: Path, *, layers: int) -> Path:
+    """A chat model whose weights are all zero: of real size in memory, and none on the disk.
+
+    Each layer has 13 MB of weights in float16, and keeps 4 KB of each token.
+    """
+    width, inner = 1024, 2048
+    words = _byte_words()
+    out = gguf.GGUFWriter(path, "llama")
+    out.add_context_length(8192)
+    out.add_embedding_length(width)
+    out.add_block_count(layers)
+    out.add_feed_forward_length(inner)
+    out.add_head_count(16)
+    out.add_head_count_kv(16)
+    out.add_layer_norm_rms_eps(1e-5)
+    out.add_rope_dimension_count(width // 16)
+    out.add_tokenizer_model("gpt2")
+    out.add_tokenizer_pre("gpt-2")
+    out.add_token_list(words)
+    out.add_token_types([1] * len(words))
+    out.add_token_merges([f"{words[32]} t"])
+    out.add_bos_token_id(0)
+    out.add_eos_token_id(0)
+    shapes = {"token_embd.weight": (len(words), width), "output_norm.weight": (width,)}
+    for block in (f"blk.{number}." for number in range(layers)):
+        shapes |= {f"{block}{norm}_norm.weight": (width,) for norm in ("attn", "ffn")}
+        for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            shapes[f"{block}{part}.weight"] = (width, width)
+        shapes[f"{block}ffn_gate.weight"] = shapes[f"{block}ffn_up.weight"] = (inner, width)
+        shapes[f"{block}ffn_down.weight"] = (width, inner)
+    for name, shape in shapes.items():
+        kind = np.dtype(np.float32 if len(shape) == 1 else np.float16)
+        out.add_tensor_info(name, shape, kind, int(np.prod(shape)) * kind.itemsize)
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_ti_data_to_file()
+    out.close()
+    with path.open("r+b") as file:
+        size = sum(-(-each.nbytes // 32) * 32 for each in out.tensors[0].values())
+        file.truncate(-(-path.stat().st_size // 32) * 32 + size)
+    return path
+
+
 def _llama_weights(
     random: np.random.Generator, words: int, width: int, heads: int, inner: int
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -42,12 +42,13 @@ def _busiest(head: GgufHead) -> int:
     """The numbers that a token has at the busiest moment of a layer."""
     shape = head.shape
     width = shape.embedding_length
-    moments = [3 * _inner(shape) + 5 * width]
+    inner = _inner(shape)
+    # Each expert's answer; where two of the inner values' places are too small, it takes its own.
+    answers = shape.expert_used_count * width if shape.expert_count else 0
+    moments = [3 * inner + 5 * width + (answers if answers > 2 * inner else 0)]
     if not is_recurrent(head):
         heads, kv_heads = max(shape.head_count, default=0), max(shape.head_count_kv, default=0)
         moments.append(2 * (heads + kv_heads) * _key_length(shape) + 5 * width)
-    if shape.expert_count:
-        moments.append((2 * shape.expert_used_count + 3) * width)
     if shape.ssm_inner_size:
         moments.append(15 * shape.ssm_inner_size // 2)
     return max(moments) + 2 * shape.embedding_length_per_layer_input * shape.block_count
