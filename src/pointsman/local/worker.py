@@ -14,10 +14,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from enum import IntEnum
 from typing import Any
 
 MAX_TEMPLATE_CHARS = 1024 * 1024
+LAST_WORDS_S = 0.2
 PR_SET_PDEATHSIG = 1  # Linux, <linux/prctl.h>
 
 
@@ -128,7 +130,9 @@ def main() -> None:
     try:
         server = xllamacpp.Server(parameters(order, xllamacpp))
     except RuntimeError as error:
-        # An orderly end: llama.cpp's log, which has the reason, is written by a thread of its own.
+        # llama.cpp's log, which has the reason, is written by a thread of its own, and nothing says
+        # when it is done: on a busy machine an orderly end alone had come before it.
+        time.sleep(LAST_WORDS_S)
         sys.exit(str(error))
     port = int(str(server.listening_address).rstrip("/").rpartition(":")[2])
     os.write(out, json.dumps({"port": port}).encode() + b"\n")
