@@ -92,6 +92,96 @@ def test_a_vocabulary_larger_than_a_piece_is_passed_over(tmp_path: Path) -> None
     assert read_head(path).context_tokens == 77
 
 
+def array(kind: int, *items: int) -> bytes:
+    form = {4: "I", 5: "i", 7: "?", 10: "Q"}[kind]
+    return struct.pack(f"<IQ{len(items)}{form}", kind, len(items), *items)
+
+
+def test_the_measures_of_a_model_are_read(llama_file: Path) -> None:
+    shape = read_head(llama_file).shape
+    assert (shape.block_count, shape.embedding_length) == (3, 96)
+    assert (shape.head_count, shape.head_count_kv) == ((4,) * 3, (2,) * 3)
+    assert shape.feed_forward_length == (256,) * 3
+    assert (shape.tokens, shape.merges) == (264, 1)
+    weights = shape.weights
+    assert (weights.vocabulary, weights.embedding_bytes, weights.tied) == (264, 264 * 96 * 4, True)
+    assert weights.bytes == 330_144 * 4 == dict(weights.by_type)[0]
+
+
+def test_measures_of_each_layer_are_read(tmp_path: Path) -> None:
+    def number(key: bytes, value: int) -> bytes:
+        return entry(b"llama." + key, 4, struct.pack("<I", value))
+
+    path = tmp_path / "layers.gguf"
+    path.write_bytes(
+        head(
+            # An array may come before what says how many layers there are.
+            entry(b"llama.attention.head_count_kv", 9, array(5, 0, 2, 0, 2)),
+            entry(b"llama.attention.sliding_window_pattern", 9, array(7, 1, 0, 1, 0)),
+            ARCHITECTURE,
+            number(b"block_count", 4),
+            number(b"attention.head_count", 8),
+            number(b"attention.sliding_window", 0),
+            entry(b"llama.feed_forward_length", 9, array(4, 10, 20, 30, 40)),
+            entry(b"other.attention.head_count", 9, array(4, 1, 1, 1, 1)),
+            tensors=tensor(32, 5, kind=8, name=b"token_embd.weight")
+            + tensor(32, 5, kind=8, offset=192, name=b"output.weight"),
+            tensor_count=2,
+        )
+        + bytes(512)
+    )
+    shape = read_head(path).shape
+    assert shape.head_count == (8, 8, 8, 8)
+    assert shape.head_count_kv == (0, 2, 0, 2)
+    assert shape.feed_forward_length == (10, 20, 30, 40)
+    assert shape.window_layers == (1, 0, 1, 0)
+    assert shape.sliding_window == 0
+    assert (shape.weights.vocabulary, shape.weights.tied) == (5, False)
+    assert shape.weights.by_type == ((8, 2 * 170),)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        entry(b"llama.attention.head_count_kv", 9, array(4, *[2] * 2_000)),  # Too many to keep.
+        entry(b"llama.attention.head_count_kv", 9, array(4, 2, 2)),  # Fewer than layers.
+        entry(b"llama.attention.head_count_kv", 9, array(5, 2, -2, 2, 2)),
+        entry(b"llama.attention.head_count_kv", 10, struct.pack("<Q", 1 << 40)),
+        entry(b"llama.attention.head_count_kv", 8, text(b"two")),
+        entry(b"llama.attention.head_count_kv", 6, struct.pack("<f", 2.0)),
+    ],
+    ids=["long", "short", "negative", "huge", "text", "fraction"],
+)
+def test_a_measure_that_makes_no_sense_counts_as_not_said(tmp_path: Path, value: bytes) -> None:
+    path = tmp_path / "odd.gguf"
+    blocks = entry(b"llama.block_count", 4, struct.pack("<I", 4))
+    heads = entry(b"llama.attention.head_count", 4, struct.pack("<I", 8))
+    path.write_bytes(head(ARCHITECTURE, blocks, heads, value))
+    assert read_head(path).shape.head_count_kv == (8,) * 4
+
+
+def test_a_count_of_layers_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "deep.gguf"
+    blocks = entry(b"llama.block_count", 4, struct.pack("<I", 2**24))
+    heads = entry(b"llama.attention.head_count", 4, struct.pack("<I", 8))
+    path.write_bytes(head(ARCHITECTURE, blocks, heads))
+    assert len(read_head(path).shape.head_count) == 1_024
+
+
+def test_many_kept_arrays_cost_little_memory(tmp_path: Path) -> None:
+    keys = [f"a{number}.feed_forward_length".encode() for number in range(4_000)]
+    arrays = [entry(key, 9, array(10, *[2**40] * 1_000)) for key in keys]
+    path = tmp_path / "arrays.gguf"
+    path.write_bytes(head(ARCHITECTURE, *arrays))
+    tracemalloc.start()
+    try:
+        read_head(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MEMORY_LIMIT_BYTES
+
+
 def test_the_tables_are_those_of_the_format() -> None:
     for kind, (elements, size) in TENSOR_BLOCKS.items():
         assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(kind)] == (elements, size), kind

@@ -41,6 +41,11 @@ ENGINE_ASK_S = 20.0
 _VENDORS = {"0x1002": "AMD", "0x10de": "NVIDIA", "0x8086": "Intel"}
 # `  CUDA0: NVIDIA GeForce RTX 4090 (24080 MiB, 23600 MiB free)`: common/arg.cpp, b11434.
 _LISTED = re.compile(r"^\s+(\S+): (.*) \((\d+) MiB, (\d+) MiB free\)\s*$")
+# The list does not say which cards share the machine's memory: processors' own do, by these names.
+_SHARED = re.compile(
+    r"^(MTL|Metal)|Intel(?!.*\b[AB]\d{3}\b)|Radeon(\(TM\))? (Vega \d+ )?Graphics|Radeon \d{3}M\b"
+    r"|RADV (RAVEN|RENOIR|CEZANNE|REMBRANDT|RAPHAEL|MENDOCINO|VANGOGH|PHOENIX|STRIX|KRACKAN|GFX115)"
+)
 _ASK_WORKER = (
     "import json, xllamacpp\n"
     "print(json.dumps([{'name': d['name'], 'description': d['description'],"
@@ -134,7 +139,7 @@ def listed_devices(text: str) -> list[Device]:
     for line in text.splitlines():
         if match := _LISTED.match(line):
             name, total, free = f"{match[1]} {match[2]}".strip(), int(match[3]), int(match[4])
-            unified = match[1].startswith(("MTL", "Metal"))
+            unified = _SHARED.search(name) is not None
             found.append(Device(name, total * MIB, free * MIB, unified))
     return found
 

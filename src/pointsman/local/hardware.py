@@ -46,6 +46,8 @@ GIB = 1024**3
 RESERVE_BYTES = GIB
 RESERVE_SHARE = 0.1
 RESERVE_MOST_SHARE = 0.25
+# What the engine leaves of each card's memory: `--fit-target` of llama.cpp, b11434.
+CARD_RESERVE_BYTES = GIB
 # Where the system does not say what is in use: half of the machine is usual for its own programs.
 UNKNOWN_SHARE = 0.5
 ASK_S = 5.0
@@ -133,7 +135,9 @@ def budget(llama_server: str | None = None) -> Budget:
     devices = tuple(graphics(llama_server))
     return Budget(
         ram_bytes=spare_bytes(memory.total, memory.available),
-        vram_bytes=sum(each.free_bytes for each in devices if not each.unified),
+        vram_bytes=sum(
+            max(0, each.free_bytes - CARD_RESERVE_BYTES) for each in devices if not each.unified
+        ),
         total_ram_bytes=memory.total,
         available_ram_bytes=memory.available,
         devices=devices,
