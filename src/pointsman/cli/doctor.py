@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import re
 import shutil
@@ -24,6 +25,7 @@ from pointsman.config import Config, load_config
 from pointsman.door import Door
 from pointsman.errors import PointsmanError
 from pointsman.listing import list_provider
+from pointsman.local.child import child_environment
 from pointsman.local.devices import Device, cards
 from pointsman.local.hardware import Budget, budget, engine_threads
 from pointsman.local.host import settings_of, store_of
@@ -153,7 +155,11 @@ def _build_of(server: str) -> str | None:
     """The build's number of a llama-server, which it says on standard error."""
     try:
         done = subprocess.run(  # noqa: S603  # the engine of the configuration
-            [server, "--version"], capture_output=True, text=True, timeout=VERSION_S
+            [server, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=VERSION_S,
+            env=child_environment(os.environ),
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
