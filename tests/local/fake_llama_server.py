@@ -28,6 +28,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 MODE, NOTES, ARGUMENTS = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
+if "--help" in ARGUMENTS:
+    print("-m,    --model FNAME                    a file")
+    print("--ctx-checkpoints N                     how many")
+    print("--mmap, --no-mmap                       map it")
+    sys.exit()
 earlier = len(list(NOTES.iterdir()))
 note = NOTES / f"{earlier}.json"
 note.with_suffix(".new").write_text(

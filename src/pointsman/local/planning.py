@@ -12,7 +12,13 @@ from pointsman.local.child import Order
 from pointsman.local.flag_forms import settled
 from pointsman.local.gguf import GgufHead
 from pointsman.local.hardware import engine_threads
-from pointsman.local.memory import Footprint, largest_context, predict
+from pointsman.local.memory import (
+    CHECKPOINTS,
+    Footprint,
+    largest_context,
+    maps_well,
+    predict,
+)
 from pointsman.local.schedule import Memory
 from pointsman.local.store import LocalModel
 
@@ -22,6 +28,8 @@ MIN_CONTEXT_TOKENS = 8192
 BATCH_TOKENS = 2048
 UBATCH_TOKENS = 512
 MIB = 1024 * 1024
+# Values of the option `load-mode` that map the file.
+MAPPING = ("auto", "mmap", "mmap+mlock")
 # LLAMA_POOLING_TYPE_RANK: the server scores pairs of texts only if it is told to.
 RANKING = 4
 # Files of these seldom say how they pool, and can do nothing else.
@@ -77,11 +85,16 @@ def plan_of(
     """
     embedding = bool(head.pooling) or head.architecture in EMBEDDING_ARCHITECTURES
     flags = settled(model.defaults.flags)
-    ranks = {"reranking": True} if head.pooling == RANKING else {}
     slots = 1 if embedding else model.slots or settings.slots
     trained = head.context_tokens or MIN_CONTEXT_TOKENS
+    on_cards = budget.vram_bytes > 0
+    loading = _loading(flags, head, on_cards=on_cards)
     facts: dict[str, Any] = {
         "slots": slots,
+        "mmap": loading.get("mmap", True),
+        "full_windows": flags.get("swa-full") is True,
+        "checkpoints": _size(flags, "ctx-checkpoints", CHECKPOINTS),
+        "repacked": frozenset() if on_cards else None,
         "cache_type_k": str(flags.get("cache-type-k", "f16")),
         "cache_type_v": str(flags.get("cache-type-v", "f16")),
         "flash_attention": {"on": True, "off": False}.get(str(flags.get("flash-attn"))),
@@ -104,6 +117,11 @@ def plan_of(
     footprint = predict(head, context_tokens=context or asked or trained, **facts)
     if context is None or footprint.total_bytes > pool_bytes:
         raise _too_large(model, head, footprint, asked or trained, pool_bytes, facts)
+    own: dict[str, Any] = {"ctx-checkpoints": CHECKPOINTS}
+    if head.pooling == RANKING:
+        own["reranking"] = True
+    if "load-mode" not in flags:
+        own |= loading
     order = Order(
         alias=model.name,
         path=model.path,
@@ -115,10 +133,25 @@ def plan_of(
         projector=model.projector,
         adapters=model.adapters,
         template=model.template,
-        flags=model.defaults.flags if "reranking" in flags else {**ranks, **model.defaults.flags},
+        flags={
+            **{name: value for name, value in own.items() if name not in flags},
+            **model.defaults.flags,
+        },
     )
     idle_s = settings.idle_s if model.idle_s is None else model.idle_s
     return Plan(order, footprint, _divided(footprint, budget), idle_s)
+
+
+def _loading(flags: Mapping[str, Any], head: GgufHead, *, on_cards: bool) -> dict[str, bool]:
+    """Whether the file is mapped, if the options do not leave that to the engine.
+
+    A processor's own layout of the weights is a copy of them: a mapped file is then held twice.
+    """
+    if "load-mode" in flags:
+        return {"mmap": flags["load-mode"] in MAPPING}
+    if "mmap" in flags:
+        return {"mmap": flags["mmap"] is True}
+    return {} if on_cards or maps_well(head) else {"mmap": False}
 
 
 def _size(flags: Mapping[str, Any], name: str, default: int) -> int:
