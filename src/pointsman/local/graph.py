@@ -24,18 +24,24 @@ CANDIDATE_BYTES = 12
 # A number of a product's other factor: as float16, or in 8 bits with a share of a scale.
 F16_ROW_BYTES, QUANTIZED_ROW_BYTES = 2.0, 1.15
 _F32, _F16 = 0, 1
+_UNGATED = frozenset(("bert", "jina-bert-v3"))
 
 
 def compute_bytes(head: GgufHead, cache: Cache, *, embedding: bool) -> int:
     """Bytes of the buffers that a batch and its answers need."""
     shape, tokens = head.shape, cache.ubatch_tokens
     masks, scores = _attention(head, cache)
+    values = FLOAT_BYTES * tokens * _busiest(head)
     passing = FLOAT_BYTES * tokens * 5 * shape.embedding_length
-    answers = 0 if embedding else cache.slots * shape.weights.vocabulary
-    logits = FLOAT_BYTES * answers
-    busiest = max(FLOAT_BYTES * tokens * _busiest(head), scores + passing, logits + passing)
+    if embedding:
+        # There is room for a score of each word after each token, though none is reckoned.
+        answers = FLOAT_BYTES * tokens * (shape.weights.vocabulary + shape.embedding_length)
+        return masks + max(values, scores + passing) + answers + _scratch(head, tokens)
+    words = cache.slots * shape.weights.vocabulary
+    logits = FLOAT_BYTES * words
+    busiest = max(values, scores + passing, logits + passing)
     # The logits are copied out of the graph, and from there into the samplers' candidates.
-    return masks + busiest + logits + CANDIDATE_BYTES * answers + _scratch(head, tokens)
+    return masks + busiest + logits + CANDIDATE_BYTES * words + _scratch(head, tokens)
 
 
 def _busiest(head: GgufHead) -> int:
@@ -46,6 +52,8 @@ def _busiest(head: GgufHead) -> int:
     # Each expert's answer; where two of the inner values' places are too small, it takes its own.
     answers = shape.expert_used_count * width if shape.expert_count else 0
     moments = [3 * inner + 5 * width + (answers if answers > 2 * inner else 0)]
+    if head.architecture in _UNGATED:
+        moments = [2 * inner + width]
     if not is_recurrent(head):
         heads, kv_heads = max(shape.head_count, default=0), max(shape.head_count_kv, default=0)
         moments.append(2 * (heads + kv_heads) * _key_length(shape) + 5 * width)

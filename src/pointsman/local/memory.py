@@ -69,7 +69,8 @@ def predict(
     """Give what the model will hold once it has answered prompts that fill its context.
 
     `slots` requests share one cache of `context_tokens`. An `embedding` model reads a text in one
-    piece, so its batches are as long as the context. `extra_weights_bytes` are of what is loaded
+    piece, so its batches are as long as the context, and so is a buffer with a score of each word
+    of its vocabulary for each token: a long context costs GBs. `extra_weights_bytes` are of what is loaded
     beside it: a projector, adapters, a draft model's file. `mmap` says that the file is mapped.
     `checkpoints` are those of each slot (`--ctx-checkpoints`), `full_windows` is `--swa-full`.
     `repacked` are the tensor types that the processor has copied into another layout; None for
