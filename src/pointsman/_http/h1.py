@@ -30,9 +30,11 @@ class _Connection(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_buffered",
+        "_deadline_s",
         "_head_bytes",
         "_loop",
         "_parser",
+        "_patience",
         "_paused",
         "_reading",
         "_timer",
@@ -54,6 +56,8 @@ class _Connection(asyncio.Protocol):
         self.reused = False
         self.idle_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline_s = 0.0
+        self._patience = "", 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._buffer: deque[bytes] = deque()
         self._reading = False
@@ -108,6 +112,9 @@ class _Connection(asyncio.Protocol):
                 self.error = TransportError("cut", "the connection closed in mid-answer")
         self.keep_alive = False
         self.transport = None
+        if self._timer is not None:  # It would hold the connection for as long as it runs.
+            self._timer.cancel()
+            self._timer = None
         self._wake()
 
     def _has_length(self) -> bool:
@@ -180,14 +187,29 @@ class _Connection(asyncio.Protocol):
 
     async def _wait(self, timeout_s: float, what: str) -> None:
         self._waiter = self._loop.create_future()
-        self._timer = self._loop.call_later(timeout_s, self._time_out, what, timeout_s)
+        self._patience = what, timeout_s
+        self._deadline_s = self._loop.time() + timeout_s
+        # One timer for many waits, as setting and cancelling one for each costs more than the wait.
+        if self._timer is None or self._timer.when() > self._deadline_s:
+            self._set_timer(self._deadline_s)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            self._timer.cancel()
 
-    def _time_out(self, what: str, timeout_s: float) -> None:
+    def _set_timer(self, at_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return  # The next wait sets another one.
+        if self._loop.time() < self._deadline_s:
+            self._set_timer(self._deadline_s)
+            return
+        what, timeout_s = self._patience
         self.abort(TransportError("timeout", f"{what} in {timeout_s:g} s"))
 
     def _wake(self) -> None:

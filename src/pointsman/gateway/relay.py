@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -299,7 +300,9 @@ class Relay:
         """Relay whole events as they are; hold back a part of one until its rest has come."""
         meter = StreamMeter(asked.usage)
         faulty = ended = False
-        rest = tail = b""
+        rest = b""
+        tail: deque[bytes] = deque()
+        tail_bytes = 0
         async for chunk in served.chunks():
             data = rest + chunk if rest else chunk
             cut = _boundary(data)
@@ -317,7 +320,10 @@ class Relay:
             self._makers.note(served.binding.name, events)
             # Whether the stream is complete is looked up once, at its end; most pieces are only text,
             # so a plain search for a word goes before each expression.
-            tail = (tail + events)[-TAIL_BYTES:]
+            tail.append(events)
+            tail_bytes += len(events)
+            while tail_bytes - len(tail[0]) >= TAIL_BYTES:
+                tail_bytes -= len(tail.popleft())
             if asked.passage is not None and asked.ends.search(events):
                 ended = True  # Its last event may hold all of the answer, and be any size.
             if b"error" in events and _FAULT.search(events):
@@ -326,7 +332,7 @@ class Relay:
                 events = _without_usage(events)
             if events:
                 await exchange.write(events)
-        if not faulty and not ended and not asked.ends.search(tail):
+        if not faulty and not ended and not asked.ends.search(b"".join(tail)):
             raise StreamCut(
                 f"{served.candidate.ref} ended its stream before its end",
                 provider=served.binding.name,
