@@ -215,7 +215,7 @@ def config_structs() -> list[type[msgspec.Struct]]:
     roots = list(config.Config.__struct_fields__)
 
     def place(kind: type[msgspec.Struct]) -> tuple[int, str]:
-        name = (kind.__doc__ or "")[2:].partition("]")[0]
+        name = (kind.__doc__ or "").lstrip("`[").partition("]")[0]
         return roots.index(name.partition(".")[0]), name
 
     return sorted(tables, key=place)

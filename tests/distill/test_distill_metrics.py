@@ -106,7 +106,12 @@ def test_the_hardest_rows_are_those_it_is_surely_wrong_of():
     truth = one("a", "b", "a", "new")
     told = one("a", "a", "b", "b")
     found = hardest(
-        truth, told, ["a", "b"], [[0.9, 0.1], [0.99, 0.01], [0.4, 0.6], [0, 1]], multi=False, count=3
+        truth,
+        told,
+        ["a", "b"],
+        [[0.9, 0.1], [0.99, 0.01], [0.4, 0.6], [0, 1]],
+        multi=False,
+        count=3,
     )
     assert [each.index for each in found] == [3, 1, 2]
     assert found[1].truth == ("b",) and found[1].told == ("a",)
