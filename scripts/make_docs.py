@@ -265,6 +265,8 @@ def _toml(node: ast.expr) -> str:
             return "tables by name" if _toml(inner) == "table" else f"table of {_toml(inner)}"
         case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=words)):
             return " or ".join(ast.unparse(word).replace("'", '"') for word in words)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Constant() as word):
+            return ast.unparse(word).replace("'", '"')
         case _:
             raise SystemExit(f"make_docs knows no TOML word for {ast.unparse(node)}")
 
