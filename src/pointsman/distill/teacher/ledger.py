@@ -68,6 +68,8 @@ class Submitted(Struct, frozen=True, tag="batch", tag_field="kind"):
 
     tag: str
     keys: tuple[str, ...]
+    stages: tuple[str, ...]
+    at_s: float
     id: str | None = None
     ended: bool = False
 
