@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -229,6 +230,59 @@ def test_token_ids_are_nothing_that_a_guard_can_read(make_site, tables):
     assert reply.status == 400 and "could not look" in reply.json["error"]["message"]
     suffix = site.send("/v1/completions", {"model": "o:m", "prompt": "a", "suffix": BAIT})
     assert suffix.status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        ('{"model": "o:m", "messages": BAIT, "messages": PLAIN}', "'messages' stands twice"),
+        ('{"model": "o:m", "Messages": BAIT, "messages": PLAIN}', "'Messages' is not 'messages'"),
+        (
+            '{"model": "o:m", "messages": [{"role": "user", "content": "x", "content": "y"}]}',
+            "'content' stands twice",
+        ),
+        (
+            '{"model": "o:m", "messages": [{"role": "user", "content": "x", "CONTENT": "y"}]}',
+            "'CONTENT' is not 'content'",
+        ),
+        (
+            '{"model": "o:m", "messages": [{"role": "user", "content": [{"type": "text", "text": "x",'
+            ' "Text": "y"}]}]}',
+            "'Text' is not 'text'",
+        ),
+    ],
+)
+def test_a_body_that_says_two_things_is_refused_where_there_is_a_guard(
+    make_site, tables, body, part
+):
+    body = body.replace("BAIT", json.dumps(messages(BAIT))).replace(
+        "PLAIN", json.dumps(messages(PLAIN))
+    )
+    site = make_site([Answer(text="fine")] * 2, tables + guard())
+    reply = site.send("/v1/chat/completions", body.encode())
+    assert reply.status == 400 and part in reply.json["error"]["message"]
+    assert site.fake.requests == []
+
+
+def test_a_tools_schema_may_have_properties_of_any_name(make_site, tables):
+    site = make_site([Answer(text="fine")] * 2, tables + guard())
+    schema = {"type": "object", "properties": {"Text": {"type": "string"}, "text": {}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    assert site.chat("o:m", tools=[tool]).status == 200
+    use = {"type": "tool_use", "id": "t1", "name": "f", "input": {"Text": "x", "text": "y"}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "z"}
+    turns = [
+        *messages(PLAIN),
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [result]},
+    ]
+    body = {
+        "model": "a:m",
+        "max_tokens": 5,
+        "messages": turns,
+        "tools": [{"name": "f", "input_schema": schema}],
+    }
+    assert site.send("/v1/messages", body).status == 200
 
 
 @pytest.mark.parametrize(

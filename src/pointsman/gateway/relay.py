@@ -16,6 +16,7 @@ from pointsman.dialects.base import AnswerReader, Call, ClientDialect, Dialect, 
 from pointsman.dialects.gemini import GEMINI
 from pointsman.door import Choice, Door
 from pointsman.errors import BadAnswer, BlockedByGuard, PointsmanError, StreamCut
+from pointsman.gateway.ambiguity import refuse_ambiguous
 from pointsman.gateway.exchange import Exchange, Headers
 from pointsman.gateway.makers import Makers
 from pointsman.gateway.meter import Meter, StreamMeter, usage_of
@@ -208,7 +209,9 @@ class Relay:
 
         Raises:
             BlockedByGuard: one of them refuses it.
+            RequestError: the body can be read in two ways.
         """
+        refuse_ambiguous(asked.body)
         texts: list[str] | None
         if asked.passage is not None:
             texts = passed_texts(decode_body(asked.body))
