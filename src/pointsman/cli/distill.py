@@ -1,4 +1,4 @@
-"""`pointsman distill train|eval`."""
+"""`pointsman distill train|eval`, and `new` from `distill_new`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from pointsman.cli.output import echo_json, json_option, progress_bar, table
 if TYPE_CHECKING:
     from pointsman.distill.evaluate import Evaluation
     from pointsman.distill.metrics import Scores
+    from pointsman.distill.sample import Sample
     from pointsman.distill.train import Trained
 
-__all__ = ["command"]
+__all__ = ["command", "learn_and_write", "size_option"]
 
 MIN_SIZE_BYTES, MAX_SIZE_BYTES = 16 * 1024, 64 * 1024 * 1024
 SHOWN_CLASSES = 10
@@ -33,11 +34,34 @@ def _size_bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int
     return size
 
 
-@click.group("distill")
+class _WithNew(click.Group):
+    """Loads `new` when it is asked for: it needs the client, which the other verbs don't."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "new"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "new":
+            return super().get_command(ctx, cmd_name)
+        from pointsman.cli.distill_new import new
+
+        return new
+
+
+@click.group("distill", cls=_WithNew)
 def command() -> None:
     """Make small text classifiers, and score them."""
 
 
+size_option = click.option(
+    "--size",
+    "size_bytes",
+    callback=_size_bytes,
+    metavar="SIZE",
+    default="256k",
+    show_default=True,
+    help="Largest size of the model: 64k, 256k, 1m, or bytes.",
+)
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _encoding = click.option(
     "--encoding", help="Encoding of files that are not UTF-8 and do not say so, such as latin-1."
@@ -53,15 +77,7 @@ _encoding = click.option(
     help="Folder to write model.onnx into.",
 )
 @click.option("--test", type=_file, help="Rows to score the model on; else a part of DATA.")
-@click.option(
-    "--size",
-    "size_bytes",
-    callback=_size_bytes,
-    metavar="SIZE",
-    default="256k",
-    show_default=True,
-    help="Largest size of the model: 64k, 256k, 1m, or bytes.",
-)
+@size_option
 @click.option("--other", is_flag=True, help="Add a class for texts that are none of the others.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed.")
 @_encoding
@@ -82,13 +98,9 @@ def train(
     `labels` where a text may have several (in csv as a|b). Of more than 200,000 rows or 64 MiB of
     text so many are drawn evenly. Without --test a part of the rows is held out and scored.
     """
-    from pointsman.distill.evaluate import evaluate
-    from pointsman.distill.folder import MODEL_NAME, Run, make_folder, write_folder
-    from pointsman.distill.model import TextClassifier
+    from pointsman.distill.folder import make_folder
     from pointsman.distill.rows import label_set
     from pointsman.distill.sample import read_sample
-    from pointsman.distill.train import TrainSettings
-    from pointsman.distill.train import train as learn
 
     make_folder(out)
     with progress_bar("reading") as show:
@@ -98,23 +110,61 @@ def train(
         if test is not None:
             # Read before the training, so that what is wrong with it shows at once.
             test_sample = read_sample(test, seed=seed, encoding=encoding, keep_empty=True)
+    learn_and_write(
+        out,
+        sample,
+        data=str(data),
+        size_bytes=size_bytes,
+        seed=seed,
+        other=other,
+        test=test,
+        test_sample=test_sample,
+        as_json=as_json,
+    )
+
+
+def learn_and_write(
+    out: Path,
+    sample: Sample,
+    *,
+    data: str,
+    size_bytes: int,
+    seed: int,
+    other: bool,
+    test: Path | None,
+    test_sample: Sample | None,
+    as_json: bool,
+    teacher: dict[str, Any] | None = None,
+    more_notes: Sequence[str] = (),
+) -> None:
+    """Learn a classifier from rows, write its folder and print its figures.
+
+    `teacher` is what is known of the model that wrote or labelled the rows, if one did.
+    """
+    from pointsman.distill.evaluate import evaluate
+    from pointsman.distill.folder import MODEL_NAME, Run, write_folder
+    from pointsman.distill.model import TextClassifier
+    from pointsman.distill.train import TrainSettings
+    from pointsman.distill.train import train as learn
+
     settings = TrainSettings(size_bytes=size_bytes, seed=seed, other=other)
     started = time.perf_counter()
     with progress_bar("training") as show:
-        trained = learn(sample.rows, settings, show)
+        trained = learn(sample.rows, settings, lambda _, done, total: show(done, total))
     train_s = round(time.perf_counter() - started, 2)
     evaluation = None
     if test_sample is not None:
         model = TextClassifier.load(trained.onnx)
         evaluation = evaluate(model, test_sample.rows, seed=seed)
     run = Run(
-        data=str(data),
+        data=data,
         sample=sample,
         settings=settings,
         train_s=train_s,
         test_data=None if test is None else str(test),
         test=evaluation,
         test_sample=test_sample,
+        teacher=teacher,
     )
     write_folder(out, trained, run)
     scores = trained.held_out if evaluation is None else evaluation.scores
@@ -130,7 +180,9 @@ def train(
     }
     if evaluation is not None:
         value["latency_us_p50"] = evaluation.latency_us_p50
-    notes = sample.notes() + _unknown(evaluation)
+    if teacher is not None:
+        value["teacher"] = teacher
+    notes = [*sample.notes(), *_unknown(evaluation), *more_notes]
     if as_json:
         echo_json({**value, "notes": notes})
         return

@@ -11,10 +11,11 @@ from pointsman.errors import MissingKey, PointsmanError, ProviderError, Unsuppor
 from pointsman.options import ChatOptions
 from pointsman.providers.binding import configured_names, merge_row
 from pointsman.resolve import Candidate, Plan
-from pointsman.types import Chat, ModelCard, Refusal
+from pointsman.types import Chat, Completion, ModelCard, Refusal
 
-__all__ = ["ClientTeacher", "prepared"]
+__all__ = ["ClientTeacher", "as_answer", "prepared"]
 
+SMALL_CONTEXT_TOKENS = 8_192
 # The providers whose chats carry the probabilities of tokens, by dialect.
 _WITH_LOGPROBS = frozenset({"openai", "gemini"})
 
@@ -47,16 +48,29 @@ class ClientTeacher:
         self._client = client
         cards = [candidate.card for candidate in (*plan.candidates, *plan.fallback)]
         self.price = _dearest(cards)
+        contexts = [card.context_tokens for card in cards if card.context_tokens]
+        self._context = min(contexts, default=None)
         self.json_schema = all(card.json_schema or card.local for card in cards)
         self.logprobs = all(_gives_logprobs(each, config) for each in plan.candidates)
         if plan.route is None:
             _need_key(plan.candidates[0], config)
 
+    @property
+    def small(self) -> bool:
+        """Whether there is room for few rows only in one question."""
+        return self._context is not None and self._context < SMALL_CONTEXT_TOKENS
+
+    def _limited(self, max_tokens: int) -> int:
+        """Leave half of a small context to the prompt."""
+        if self._context is None:
+            return max_tokens
+        return min(max_tokens, max(self._context // 2, 1))
+
     async def ask(self, chat: Chat) -> Answer:
         """Give the answer to a chat; see `Teacher.ask`."""
         options: ChatOptions = {}
         if chat.max_tokens is not None:
-            options["max_tokens"] = chat.max_tokens
+            options["max_tokens"] = self._limited(chat.max_tokens)
         if chat.response_format is not None and self.json_schema:
             options["response_format"] = chat.response_format
         if chat.logprobs and self.logprobs:
@@ -69,21 +83,7 @@ class ClientTeacher:
             if not self._can_do_without(error, options):
                 raise
             return await self.ask(chat)
-        choices = answer.completion.choices
-        first = choices[0] if choices else None
-        return Answer(
-            text=answer.text,
-            usage=answer.usage,
-            cost_usd=answer.cost_usd,
-            logprobs=first.logprobs if first else None,
-            cut=first is not None and first.finish_reason == "length",
-            refused=first is not None
-            and (
-                first.finish_reason == "content_filter"
-                or any(isinstance(part, Refusal) for part in first.parts)
-            ),
-        )
-
+        return as_answer(answer.completion, None, answer.cost_usd)
 
     def _can_do_without(self, error: PointsmanError, options: ChatOptions) -> bool:
         """Whether it was an option of ours that was turned down; it is then not given again.
@@ -101,6 +101,27 @@ class ClientTeacher:
             self.logprobs = False
             return True
         return False
+
+
+def as_answer(
+    completion: Completion, card: ModelCard | None, cost_usd: float | None = None
+) -> Answer:
+    """Give a completion as the teacher's answer; its cost by the card where one is given."""
+    first = completion.choices[0] if completion.choices else None
+    if card is not None and completion.usage is not None:
+        cost_usd = card.cost_usd(completion.usage)
+    return Answer(
+        text=completion.text,
+        usage=completion.usage,
+        cost_usd=cost_usd,
+        logprobs=first.logprobs if first else None,
+        cut=first is not None and first.finish_reason == "length",
+        refused=first is not None
+        and (
+            first.finish_reason == "content_filter"
+            or any(isinstance(part, Refusal) for part in first.parts)
+        ),
+    )
 
 
 def _dearest(cards: list[ModelCard]) -> Price | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -25,7 +26,8 @@ class Run(Struct, frozen=True):
     """What is known of a training beside its result.
 
     `test` is how the model did on rows of its own, None where only the held-out part of the
-    training rows was measured.
+    training rows was measured. `teacher` is the summary of the model that wrote or labelled the
+    rows (`teacher.summary.Summary` as plain values), None where none did.
     """
 
     data: str
@@ -35,6 +37,7 @@ class Run(Struct, frozen=True):
     test_data: str | None = None
     test: Evaluation | None = None
     test_sample: Sample | None = None
+    teacher: Mapping[str, Any] | None = None
 
 
 def make_folder(out: Path) -> None:

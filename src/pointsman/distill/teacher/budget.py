@@ -8,11 +8,14 @@ from msgspec import Struct
 from pointsman.distill.teacher.asking import Answer, Price
 from pointsman.types import Chat, Text
 
-__all__ = ["Budget", "Limits", "bound_usd"]
+__all__ = ["BATCH_SHARE", "Budget", "Limits", "bound_usd", "expected_usd"]
 
 # Every tokenizer in use falls back to bytes, so a text never has more tokens than UTF-8 bytes. What
 # a provider adds for turns and for the form of the answer is covered by a lump sum.
 OVERHEAD_TOKENS = 600
+# Per row kept, in and out: its share of the prompts, its text, its blind label, and the rows lost.
+ROW_TOKENS = (400, 140)
+ROW_TOKENS_LABELLED = 120
 BATCH_SHARE = 0.5
 """Source: OpenAI's and Anthropic's price pages, 2026-11: a batch costs half."""
 
@@ -40,6 +43,15 @@ def bound_usd(chat: Chat, price: Price | None, share: float = 1.0) -> float:
     assert chat.max_tokens is not None, "every question has a limit of tokens"
     into = (size + OVERHEAD_TOKENS) * price.input_usd_per_mtok
     return share * (into + chat.max_tokens * price.output_usd_per_mtok) / 1e6
+
+
+def expected_usd(price: Price, rows: int, *, own: bool = False, share: float = 1.0) -> float:
+    """Give about what rows cost, for a person to decide by; no bound.
+
+    `own` texts are labelled twice and not written.
+    """
+    into, out = (ROW_TOKENS_LABELLED * 2, 30) if own else ROW_TOKENS
+    return share * rows * (into * price.input_usd_per_mtok + out * price.output_usd_per_mtok) / 1e6
 
 
 class Budget:

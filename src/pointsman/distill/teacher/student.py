@@ -11,7 +11,7 @@ from pointsman.distill.teacher.generate import Pair
 from pointsman.distill.teacher.harvest import Kept
 from pointsman.distill.teacher.select import confused_pairs
 
-__all__ = ["Check", "Guess", "Student", "check"]
+__all__ = ["Check", "Guess", "Student", "check", "trained_student"]
 
 MIN_ROWS = 40
 MIN_HELD_OUT = 10
@@ -64,3 +64,17 @@ def check(kept: Sequence[Kept], student: Student) -> Check | None:
     ]
     agreement = sum(plain) / len(plain) if plain else 0.0
     return Check(rows=len(kept), agreement=agreement, pairs=tuple(pairs))
+
+
+def trained_student(size_bytes: int, seed: int) -> Student:
+    """Give the student that the classifier itself is: the trainer's, of that size."""
+    # Loaded here, since it needs what the rest of this room does not (onnxruntime).
+    from pointsman.distill.model import TextClassifier
+    from pointsman.distill.train import TrainSettings, train
+
+    def student(rows: Sequence[Row], texts: Sequence[str]) -> list[Guess]:
+        trained = train(rows, TrainSettings(size_bytes=size_bytes, seed=seed), lambda *_: None)
+        model = TextClassifier.load(trained.onnx)
+        return [Guess(each.labels, each.scores) for each in model.classify_many(texts)]
+
+    return student
