@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +13,15 @@ from pointsman.cli.output import echo_json, json_option, progress_bar, table
 
 if TYPE_CHECKING:
     from pointsman.distill.evaluate import Evaluation
+    from pointsman.distill.files import Made
     from pointsman.distill.metrics import Scores
+    from pointsman.distill.rows import Row
     from pointsman.distill.sample import Sample
-    from pointsman.distill.train import Trained
 
 __all__ = ["command", "learn_and_write", "size_option"]
 
 MIN_SIZE_BYTES, MAX_SIZE_BYTES = 16 * 1024, 64 * 1024 * 1024
-SHOWN_CLASSES = 10
+SHOWN_CLASSES, SHOWN_ROWS = 10, 5
 
 
 def _size_bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
@@ -98,29 +98,12 @@ def train(
     `labels` where a text may have several (in csv as a|b). Of more than 200,000 rows or 64 MiB of
     text so many are drawn evenly. Without --test a part of the rows is held out and scored.
     """
-    from pointsman.distill.folder import make_folder
-    from pointsman.distill.rows import label_set
-    from pointsman.distill.sample import read_sample
+    from pointsman.distill.files import train_file
+    from pointsman.distill.train import TrainSettings
 
-    make_folder(out)
-    with progress_bar("reading") as show:
-        sample = read_sample(data, seed=seed, encoding=encoding, progress=show)
-        label_set(sample.rows)
-        test_sample = None
-        if test is not None:
-            # Read before the training, so that what is wrong with it shows at once.
-            test_sample = read_sample(test, seed=seed, encoding=encoding, keep_empty=True)
-    learn_and_write(
-        out,
-        sample,
-        data=str(data),
-        size_bytes=size_bytes,
-        seed=seed,
-        other=other,
-        test=test,
-        test_sample=test_sample,
-        as_json=as_json,
-    )
+    settings = TrainSettings(size_bytes=size_bytes, seed=seed, other=other)
+    made = train_file(data, out, settings, test=test, encoding=encoding, bars=progress_bar)
+    _say_made(made, (), as_json)
 
 
 def learn_and_write(
@@ -141,53 +124,20 @@ def learn_and_write(
 
     `teacher` is what is known of the model that wrote or labelled the rows, if one did.
     """
-    from pointsman.distill.evaluate import evaluate
-    from pointsman.distill.folder import MODEL_NAME, Run, write_folder
-    from pointsman.distill.model import TextClassifier
+    from pointsman.distill.files import train_sample
     from pointsman.distill.train import TrainSettings
-    from pointsman.distill.train import train as learn
 
-    settings = TrainSettings(size_bytes=size_bytes, seed=seed, other=other)
-    started = time.perf_counter()
-    with progress_bar("training") as show:
-        trained = learn(sample.rows, settings, lambda _, done, total: show(done, total))
-    train_s = round(time.perf_counter() - started, 2)
-    evaluation = None
-    if test_sample is not None:
-        model = TextClassifier.load(trained.onnx)
-        evaluation = evaluate(model, test_sample.rows, seed=seed)
-    run = Run(
+    made = train_sample(
+        sample,
+        out,
+        TrainSettings(size_bytes=size_bytes, seed=seed, other=other),
         data=data,
-        sample=sample,
-        settings=settings,
-        train_s=train_s,
         test_data=None if test is None else str(test),
-        test=evaluation,
         test_sample=test_sample,
         teacher=teacher,
+        bars=progress_bar,
     )
-    write_folder(out, trained, run)
-    scores = trained.held_out if evaluation is None else evaluation.scores
-    value = {
-        "model": str(out / MODEL_NAME),
-        "labels": trained.labels,
-        "multi": trained.multi,
-        "train_rows": len(sample.rows),
-        "measured_on": "held_out" if evaluation is None else "test",
-        **_figures(scores),
-        "model_bytes": len(trained.onnx),
-        "train_s": train_s,
-    }
-    if evaluation is not None:
-        value["latency_us_p50"] = evaluation.latency_us_p50
-    if teacher is not None:
-        value["teacher"] = teacher
-    notes = [*sample.notes(), *_unknown(evaluation), *more_notes]
-    if as_json:
-        echo_json({**value, "notes": notes})
-        return
-    _say_trained(trained, value, scores, test)
-    _say_notes(notes)
+    _say_made(made, more_notes, as_json)
 
 
 @command.command("eval")
@@ -197,43 +147,60 @@ def learn_and_write(
 @json_option
 def evaluate_command(model: Path, data: Path, encoding: str | None, as_json: bool) -> None:
     """Score a classifier (a model.onnx, or its folder) on labelled rows."""
-    from pointsman.distill.evaluate import evaluate
-    from pointsman.distill.folder import model_file
-    from pointsman.distill.metrics import hardest
-    from pointsman.distill.model import TextClassifier
-    from pointsman.distill.sample import read_sample
+    from pointsman.distill.files import eval_file
 
-    path = model_file(model)
-    classifier = TextClassifier.load(path)
-    with progress_bar("reading") as show:
-        sample = read_sample(data, encoding=encoding, keep_empty=True, progress=show)
-    with progress_bar("scoring") as show:
-        found = evaluate(classifier, sample.rows, progress=show)
-    notes = sample.notes() + _unknown(found)
-    value = {
-        **_figures(found.scores),
-        "model_bytes": path.stat().st_size,
-        "latency_us_p50": found.latency_us_p50,
-    }
+    found = eval_file(model, data, encoding=encoding, bars=progress_bar)
+    evaluation = found.evaluation
+    notes = found.sample.notes() + _unknown(evaluation)
     if as_json:
-        echo_json({**value, "classes": found.scores.classes, "notes": notes})
+        value = {
+            **_figures(evaluation.scores),
+            "model_bytes": found.model_bytes,
+            "latency_us_p50": evaluation.latency_us_p50,
+            "classes": evaluation.scores.classes,
+            "notes": notes,
+        }
+        echo_json(value)
         return
-    click.echo(f"{path} on {data}: {found.scores.rows:,} rows\n")
-    _say_scores(found.scores)
-    click.echo(f"\n{path.stat().st_size:,} bytes; {found.latency_us_p50:g} µs a text (median)")
-    hard = hardest(
-        found.truth, found.told, found.labels, found.probabilities, multi=found.multi, count=5
+    click.echo(f"{found.model} on {data}: {evaluation.scores.rows:,} rows\n")
+    _say_scores(evaluation.scores)
+    click.echo(f"\n{found.model_bytes:,} bytes; {evaluation.latency_us_p50:g} µs a text (median)")
+    _say_hardest(evaluation, found.sample.rows)
+    _say_notes(notes)
+
+
+def _say_made(made: Made, more_notes: Sequence[str], as_json: bool) -> None:
+    trained, run = made.trained, made.run
+    scores = trained.held_out if run.test is None else run.test.scores
+    notes = [*run.sample.notes(), *_unknown(run.test), *more_notes]
+    if as_json:
+        value = {
+            "model": str(made.model),
+            "labels": trained.labels,
+            "multi": trained.multi,
+            "train_rows": len(run.sample.rows),
+            "measured_on": "held_out" if run.test is None else "test",
+            **_figures(scores),
+            "model_bytes": len(trained.onnx),
+            "train_s": run.train_s,
+            "notes": notes,
+        }
+        if run.test is not None:
+            value["latency_us_p50"] = run.test.latency_us_p50
+        if run.teacher is not None:
+            value["teacher"] = run.teacher
+        echo_json(value)
+        return
+    kind = "labels, any number to a text" if trained.multi else "classes"
+    click.echo(
+        f"{made.model}: {len(trained.onnx):,} bytes, {len(trained.labels)} {kind}, from"
+        f" {len(run.sample.rows):,} rows in {run.train_s:g} s\n"
     )
-    rows = [
-        [
-            f"{each.p:.3f}",
-            "|".join(each.truth),
-            "|".join(each.told),
-            _short(sample.rows, each.index),
-        ]
-        for each in hard
-    ]
-    click.echo("\nHardest rows:\n" + table(rows, ["p", "is", "told", "text"]))
+    if run.test is None:
+        click.echo(f"On {scores.rows:,} rows of the same file, held out while it was measured:\n")
+    else:
+        click.echo(f"On the {scores.rows:,} rows of {run.test_data}:\n")
+    _say_scores(scores)
     _say_notes(notes)
 
 
@@ -255,21 +222,6 @@ def _unknown(found: Evaluation | None) -> list[str]:
         return []
     names = ", ".join(found.unknown[:5])
     return [f"{len(found.unknown)} labels of the rows are not the model's, and missed: {names}"]
-
-
-def _say_trained(
-    trained: Trained, value: dict[str, Any], scores: Scores, test: Path | None
-) -> None:
-    kind = "labels, any number to a text" if trained.multi else "classes"
-    click.echo(
-        f"{value['model']}: {value['model_bytes']:,} bytes, {len(trained.labels)} {kind}, from"
-        f" {value['train_rows']:,} rows in {value['train_s']:g} s\n"
-    )
-    if test is None:
-        click.echo(f"On {scores.rows:,} rows of the same file, held out while it was measured:\n")
-    else:
-        click.echo(f"On the {scores.rows:,} rows of {test}:\n")
-    _say_scores(scores)
 
 
 def _say_scores(scores: Scores) -> None:
@@ -301,11 +253,29 @@ def _say_scores(scores: Scores) -> None:
     click.echo(f"\n{which}:\n" + table(cells, ["label", "precision", "recall", "F1", "rows"]))
 
 
+def _say_hardest(found: Evaluation, rows: Sequence[Row]) -> None:
+    from pointsman.distill.metrics import hardest
+
+    hard = hardest(
+        found.truth,
+        found.told,
+        found.labels,
+        found.probabilities,
+        multi=found.multi,
+        count=SHOWN_ROWS,
+    )
+    cells = [
+        [f"{each.p:.3f}", "|".join(each.truth), "|".join(each.told), _short(rows[each.index].text)]
+        for each in hard
+    ]
+    click.echo("\nHardest rows:\n" + table(cells, ["p", "is", "told", "text"]))
+
+
 def _say_notes(notes: Sequence[str]) -> None:
     for note in notes:
         click.echo(f"note: {note}", err=True)
 
 
-def _short(rows: Sequence[Any], index: int) -> str:
-    text = " ".join(rows[index].text.split())
-    return text if len(text) <= 100 else text[:99] + "…"
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 100 else line[:99] + "…"

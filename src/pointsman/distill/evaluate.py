@@ -72,11 +72,10 @@ def evaluate(
             probabilities.append(tuple(prediction.scores))
         progress(len(told), len(rows))
     truth = tuple(row.labels for row in rows)
-    multi = model.multi or any(len(each) != 1 for each in truth)
     return Evaluation(
-        scores=score(truth, told, labels, probabilities, multi=multi, seed=seed),
+        scores=score(truth, told, labels, probabilities, multi=model.multi, seed=seed),
         labels=labels,
-        multi=multi,
+        multi=model.multi,
         truth=truth,
         told=tuple(told),
         probabilities=tuple(probabilities),
