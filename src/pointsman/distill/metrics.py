@@ -24,6 +24,7 @@ __all__ = [
     "Scores",
     "calibration_bins",
     "calibration_error",
+    "claims",
     "confusion",
     "hardest",
     "score",
@@ -128,7 +129,7 @@ def score(
         micro_f1_95=micro_95,
         calibration_error=None
         if probabilities is None
-        else calibration_error(*_claims(truth, labels, probabilities, multi)),
+        else calibration_error(*claims(truth, labels, probabilities, multi)),
         classes=_classes(counts.sum(axis=0), names),
     )
 
@@ -167,6 +168,29 @@ def confusion(
                 if wrong in place and wrong not in right:
                     cells[place[label]][place[wrong]] += 1
     return tuple(tuple(row) for row in cells)
+
+
+def claims(
+    truth: Sequence[Labels],
+    labels: Sequence[str],
+    probabilities: Sequence[Sequence[float]],
+    multi: bool,
+) -> tuple[list[float], list[bool]]:
+    """Give how sure each claim was, and whether it holds: for `calibration_bins`.
+
+    A row claims its likeliest label, or for multi-label rows each label with its probability.
+    """
+    sure: list[float] = []
+    held: list[bool] = []
+    for right, row in zip(truth, probabilities, strict=True):
+        if multi:
+            sure.extend(map(float, row))
+            held.extend(label in right for label in labels)
+        else:
+            best = max(range(len(row)), key=row.__getitem__)
+            sure.append(float(row[best]))
+            held.append(labels[best] in right)
+    return sure, held
 
 
 def calibration_bins(
@@ -220,27 +244,6 @@ def hardest(
         found.append(Hard(index, tuple(right), tuple(given), float(p)))
     found.sort(key=lambda each: (each.p, each.index))
     return tuple(found[:count])
-
-
-def _claims(
-    truth: Sequence[Labels],
-    labels: Sequence[str],
-    probabilities: Sequence[Sequence[float]],
-    multi: bool,
-) -> tuple[list[float], list[bool]]:
-    """What was claimed how surely, and whether it holds: the likeliest label of a row, or for
-    multi-label rows each label of each row."""
-    sure: list[float] = []
-    held: list[bool] = []
-    for right, row in zip(truth, probabilities, strict=True):
-        if multi:
-            sure.extend(map(float, row))
-            held.extend(label in right for label in labels)
-        else:
-            best = max(range(len(row)), key=row.__getitem__)
-            sure.append(float(row[best]))
-            held.append(labels[best] in right)
-    return sure, held
 
 
 def _counts(kinds: Counter[tuple[Labels, Labels]], names: Sequence[str]) -> Any:

@@ -22,7 +22,7 @@ from pointsman.distill.rows import Row, label_set
 from pointsman.distill.shrink import pack, scales
 from pointsman.errors import DistillError, MissingExtra
 
-__all__ = ["MIN_SIZE_BYTES", "TrainSettings", "Trained", "train"]
+__all__ = ["MIN_SIZE_BYTES", "HeldOut", "TrainSettings", "Trained", "train"]
 
 MIN_SIZE_BYTES = 40 * 1024
 HELD_OUT_SHARE = 0.1
@@ -42,6 +42,17 @@ class TrainSettings(Struct, frozen=True, kw_only=True):
     epochs: int | None = None
 
 
+class HeldOut(Struct, frozen=True):
+    """The rows held out, by their places, and what a classifier that never saw them told of each.
+
+    `probabilities` is an array (rows, labels).
+    """
+
+    places: tuple[int, ...]
+    told: tuple[tuple[str, ...], ...]
+    probabilities: Any
+
+
 class Trained(Struct, frozen=True):
     """A classifier's file and what is known of it.
 
@@ -57,6 +68,7 @@ class Trained(Struct, frozen=True):
     temperature: float
     seconds: float
     rows: int
+    held_out_rows: HeldOut | None = None
 
 
 def train(
@@ -95,8 +107,10 @@ def train(
     )  # fmt: skip
     slope, offset, thresholds, heat = _calibration(held, targets[out], multi)
     p = probabilities(held * slope + offset, multi=multi)
-    truth = [rows[index].labels for index in out.nonzero()[0]]
-    scores = score(truth, _told(p, labels, thresholds, multi), labels, p.tolist(), multi=multi)
+    places = tuple(out.nonzero()[0].tolist())
+    truth = [rows[index].labels for index in places]
+    told = _told(p, labels, thresholds, multi)
+    scores = score(truth, told, labels, p.tolist(), multi=multi)
     data = write(
         how,
         _head(network, slope, offset, thresholds),
@@ -115,6 +129,7 @@ def train(
         temperature=heat,
         seconds=time.monotonic() - began,
         rows=len(rows),
+        held_out_rows=HeldOut(places, tuple(map(tuple, told)), p),
     )
 
 
