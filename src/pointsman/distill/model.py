@@ -151,6 +151,11 @@ def _described(facts: dict[str, str], name: str) -> tuple[tuple[str, ...], bool]
 def _check_form(session: Any, count: int, name: str) -> None:
     inputs = [(each.name, each.type) for each in session.get_inputs()]
     outputs = {each.name: each.type for each in session.get_outputs()}
-    wanted = {"scores": "tensor(float)", "chosen": "tensor(int64)", "labels": "tensor(string)"}
+    wanted = {
+        "scores": "tensor(float)",
+        "chosen": "tensor(int64)",
+        "labels": "tensor(string)",
+        "names": "tensor(string)",
+    }
     if inputs != [("text", "tensor(uint8)")] or outputs != wanted:
         raise DistillError(f"{name} has other inputs and outputs than a classifier of Pointsman's")
