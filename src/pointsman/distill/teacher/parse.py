@@ -54,7 +54,8 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _COMMENT = re.compile(
-    r"^\s*(?:(?:sure[,!.]? )?here (?:is|are) (?:a|an|the|your|some|\d+)\b[^.\n]*"
+    r"^\s*(?:(?:sure[,!.]? )?here (?:is|are) "
+    r"(?:a|an|the|your|some|two|three|five|ten|several|\d+)\b[^.\n]*"
     r"\b(?:text|example|message|brief|row)s?\b|text \d+:|example \d+:|brief \d+)",
     re.IGNORECASE,
 )
