@@ -20,19 +20,32 @@ from pointsman.testing import Answer, FakeProvider
 from pointsman.types import Chat, Message, Text
 
 SPAM = ["win", "free", "prize", "money", "now", "click", "claim", "cash", "winner", "offer"]
-HAM = ["meeting", "tomorrow", "lunch", "report", "thanks", "please", "send", "the", "notes"]
+HAM = [
+    "meeting",
+    "tomorrow",
+    "lunch",
+    "report",
+    "thanks",
+    "please",
+    "send",
+    "the",
+    "notes",
+    "hello",
+    "there",
+]
 CODE = ["python", "function", "loop", "bug", "class", "compile", "variable", "array"]
 BAIT = "win a free cash prize now click to claim your money"
 PLAIN = "please send the report notes thanks lunch tomorrow"
 
 
 def rows_of(seed, **words):
+    """Rows of eight words each; a label has one list of words, or several that are not mixed."""
     generator = random.Random(seed)
     found = []
     for n in range(60 * len(words)):
         label = sorted(words)[n % len(words)]
-        text = " ".join(generator.choice(words[label]) for _ in range(8))
-        found.append(Row(text, (label,)))
+        chosen = generator.choice(words[label])
+        found.append(Row(" ".join(generator.choice(chosen) for _ in range(8)), (label,)))
     return found
 
 
@@ -41,14 +54,14 @@ def models(tmp_path_factory):
     """A folder with spam.onnx (ham, spam), topics/model.onnx (chat, code) and tags.onnx (multi)."""
     folder = tmp_path_factory.mktemp("models")
     small = TrainSettings(size_bytes=64 * 1024)
-    spam = train(rows_of(1, ham=HAM, spam=SPAM), small)
+    spam = train(rows_of(1, ham=[HAM, CODE], spam=[SPAM]), small)
     (folder / "spam.onnx").write_bytes(spam.onnx)
     (folder / "topics").mkdir()
-    topics = train(rows_of(2, chat=HAM, code=CODE), small)
+    topics = train(rows_of(2, chat=[HAM, SPAM], code=[CODE]), small)
     (folder / "topics" / "model.onnx").write_bytes(topics.onnx)
     tagged = [
         Row(row.text, row.labels if n % 3 else ())
-        for n, row in enumerate(rows_of(3, a=SPAM, b=CODE))
+        for n, row in enumerate(rows_of(3, a=[SPAM], b=[CODE]))
     ]
     (folder / "tags.onnx").write_bytes(train(tagged, small).onnx)
     return folder
