@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "learn_and_write", "size_option"]
 
-MIN_SIZE_BYTES, MAX_SIZE_BYTES = 16 * 1024, 64 * 1024 * 1024
+MIN_SIZE_BYTES, MAX_SIZE_BYTES = 40 * 1024, 64 * 1024 * 1024
 SHOWN_CLASSES, SHOWN_ROWS = 10, 5
 
 
@@ -30,7 +30,7 @@ def _size_bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int
         raise click.BadParameter(f"'{value}': give one such as 64k, 256k, 1m or 300000")
     size = int(match[1]) * {"": 1, "k": 1024, "m": 1024 * 1024}[match[2]]
     if not MIN_SIZE_BYTES <= size <= MAX_SIZE_BYTES:
-        raise click.BadParameter(f"'{value}': a model is of 16k to 64m")
+        raise click.BadParameter(f"'{value}': a model is of 40k to 64m")
     return size
 
 
