@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from pointsman.distill.card import card
 from pointsman.distill.evaluate import Evaluation
+from pointsman.distill.facts import facts_of
+from pointsman.distill.manifest import FileEntry, file_entry, manifest
+from pointsman.distill.programs import program_files, write_programs
+from pointsman.distill.report import render
 from pointsman.distill.sample import Sample
 from pointsman.errors import DistillError
 
@@ -20,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["MODEL_NAME", "Run", "make_folder", "model_file", "write_file", "write_folder"]
 
 MODEL_NAME = "model.onnx"
+# What a run with a teacher leaves in the folder before the training.
+TEACHER_FILES = ("data.jsonl", "rejected.jsonl", "teacher.json", "plan.json")
 
 
 class Run(Struct, frozen=True):
@@ -27,7 +36,8 @@ class Run(Struct, frozen=True):
 
     `test` is how the model did on rows of its own, None where only the held-out part of the
     training rows was measured. `teacher` is the summary of the model that wrote or labelled the
-    rows (`teacher.summary.Summary` as plain values), None where none did.
+    rows (`teacher.summary.Summary` as plain values), None where none did. `task` is what the
+    classifier is for, in words; `licence` is the data's.
     """
 
     data: str
@@ -38,6 +48,8 @@ class Run(Struct, frozen=True):
     test: Evaluation | None = None
     test_sample: Sample | None = None
     teacher: Mapping[str, Any] | None = None
+    task: str | None = None
+    licence: str | None = None
 
 
 def make_folder(out: Path) -> None:
@@ -57,11 +69,37 @@ def make_folder(out: Path) -> None:
 def write_folder(out: Path, trained: Trained, run: Run) -> tuple[Path, ...]:
     """Write what a training made into its folder, and give the files; the model's is the last.
 
+    Beside the model there are its report, its card, its manifest and programs that run it.
+
     Raises:
         DistillError: a file cannot be written.
+        MissingExtra: onnxruntime, which the figures of speed need, is not installed.
     """
     make_folder(out)
-    return (write_file(out / MODEL_NAME, trained.onnx),)
+    created = time.strftime("%Y-%m-%d", time.gmtime())
+    facts = facts_of(trained, run, name=out.resolve().name, created=created)
+    contents = {"report.html": render(facts), "card.md": card(facts)}
+    entries = {name: file_entry(data) for name, data in contents.items()}
+    entries[MODEL_NAME] = file_entry(trained.onnx)
+    entries |= {f"programs/{name}": file_entry(data) for name, data in program_files().items()}
+    if run.teacher is not None:
+        entries |= _entries(out, TEACHER_FILES)
+    contents["manifest.json"] = manifest(facts, entries)
+    written = write_programs(out / "programs")
+    written += [write_file(out / name, data) for name, data in contents.items()]
+    return (*written, write_file(out / MODEL_NAME, trained.onnx))
+
+
+def _entries(out: Path, names: Sequence[str]) -> dict[str, FileEntry]:
+    """The entries of those files that are there."""
+    found = {}
+    for name in names:
+        path = out / name
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[name] = FileEntry(digest, path.stat().st_size)
+    return found
 
 
 def write_file(path: Path, data: bytes) -> Path:
