@@ -311,8 +311,13 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path):
         for _ in range(200):
             file.write(line * 200)
     tracemalloc.start()
-    sample = read_sample(path, max_bytes=300_000)
+    shown = []
+    sample = read_sample(
+        path, max_bytes=300_000, progress=lambda done, total: shown.append((done, total))
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert sample.seen == 40_000 and path.stat().st_size > 8_000_000
     assert peak < 4_000_000
+    size = path.stat().st_size
+    assert len(shown) == 5 and shown == sorted(shown) and shown[-1] == (size, size)

@@ -7,17 +7,20 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from pointsman.errors import DistillError
 
-__all__ = ["MAX_LINE_BYTES", "read_lines"]
+__all__ = ["MAX_LINE_BYTES", "Progress", "read_lines"]
+
+Progress = Callable[[int, int], None]
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
+SHOW_EVERY_LINES = 8192
 # Rows of text shrink to a tenth or so. What grows more than this, and to more than that, was made to
 # keep its reader busy (deflate cannot do better than 1032 to 1).
 MAX_RATIO = 200
@@ -33,10 +36,13 @@ _MARKS = (
 )
 
 
-def read_lines(path: Path, encoding: str | None = None) -> Iterator[tuple[int, str]]:
+def read_lines(
+    path: Path, encoding: str | None = None, progress: Progress = lambda done, total: None
+) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, line with its line break) of a file; one that ends in `.gz` is unpacked.
 
     The encoding is the one that a byte order mark at the head says, else `encoding`, else UTF-8.
+    `progress` gets the bytes of the file read so far, and all of them, now and then.
 
     Raises:
         DistillError: the file cannot be read, a line is over 8 MiB or not of the encoding, an
@@ -45,14 +51,18 @@ def read_lines(path: Path, encoding: str | None = None) -> Iterator[tuple[int, s
     if encoding is not None:
         _check_encoding(encoding)
     try:
-        with _opened(path) as file:
+        with path.open("rb") as raw, _unpacked(path, raw) as file:
+            size = os.fstat(raw.fileno()).st_size
             mark, marked = _mark(file.peek(4)[:4] if isinstance(file, io.BufferedReader) else b"")
             file.read(len(mark))
             name = marked or encoding or "utf-8"
-            if "\n".encode(name) == b"\n":
-                yield from _byte_lines(path, file, name)
-            else:
-                yield from _wide_lines(path, file, name)
+            ascii_breaks = "\n".encode(name) == b"\n"
+            read = _byte_lines if ascii_breaks else _wide_lines
+            for number, line in read(path, file, name):
+                if number % SHOW_EVERY_LINES == 0:
+                    progress(raw.tell(), size)
+                yield number, line
+            progress(size, size)
     except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
         raise DistillError(f"{path} cannot be read: {why}") from error
@@ -72,14 +82,13 @@ def _mark(head: bytes) -> tuple[bytes, str | None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as file:
-        if path.suffix.lower() != ".gz":
-            yield file
-            return
-        with gzip.GzipFile(fileobj=file) as unpacked:
-            guarded = _Unpacked(cast(BinaryIO, unpacked), path, os.fstat(file.fileno()).st_size)
-            yield cast(BinaryIO, io.BufferedReader(guarded, CHUNK_BYTES))
+def _unpacked(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
+    if path.suffix.lower() != ".gz":
+        yield raw
+        return
+    with gzip.GzipFile(fileobj=raw) as unpacked:
+        guarded = _Unpacked(cast(BinaryIO, unpacked), path, os.fstat(raw.fileno()).st_size)
+        yield cast(BinaryIO, io.BufferedReader(guarded, CHUNK_BYTES))
 
 
 class _Unpacked(io.RawIOBase):

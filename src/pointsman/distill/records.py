@@ -14,12 +14,13 @@ from typing import Any
 
 import msgspec
 
-from pointsman.distill.lines import MAX_LINE_BYTES, read_lines
+from pointsman.distill.lines import MAX_LINE_BYTES, Progress, read_lines
 from pointsman.errors import DistillError, MissingExtra
 
 __all__ = ["COLUMNS", "FORMATS", "Record", "format_of", "read_records"]
 
 Record = dict[str, Any]
+Lines = Iterator[tuple[int, str]]
 
 FORMATS = {
     ".jsonl": "jsonl",
@@ -55,8 +56,12 @@ def format_of(path: Path) -> str:
     return found
 
 
-def read_records(path: Path, encoding: str | None = None) -> Iterator[tuple[int, Record]]:
+def read_records(
+    path: Path, encoding: str | None = None, progress: Progress = lambda done, total: None
+) -> Iterator[tuple[int, Record]]:
     """Yield (where, record): where is the line, or the row of a Parquet file, from 1.
+
+    `progress` gets the bytes read and all of them, of a Parquet file the rows.
 
     Raises:
         DistillError: the file or a record cannot be read; names the line.
@@ -64,16 +69,17 @@ def read_records(path: Path, encoding: str | None = None) -> Iterator[tuple[int,
     """
     kind = format_of(path)
     if kind == "parquet":
-        return _parquet(path)
+        return _parquet(path, progress)
+    lines = read_lines(path, encoding, progress)
     if kind == "jsonl":
-        return _json_lines(path, encoding)
+        return _json_lines(path, lines)
     if kind == "txt":
-        return _plain(path, encoding)
-    return _separated(path, encoding, "\t" if kind == "tsv" else None)
+        return _plain(lines)
+    return _separated(path, lines, "\t" if kind == "tsv" else None)
 
 
-def _json_lines(path: Path, encoding: str | None) -> Iterator[tuple[int, Record]]:
-    for number, line in read_lines(path, encoding):
+def _json_lines(path: Path, lines: Lines) -> Iterator[tuple[int, Record]]:
+    for number, line in lines:
         if not line.strip():
             continue
         try:
@@ -85,18 +91,15 @@ def _json_lines(path: Path, encoding: str | None) -> Iterator[tuple[int, Record]
             ) from error
 
 
-def _plain(path: Path, encoding: str | None) -> Iterator[tuple[int, Record]]:
-    for number, line in read_lines(path, encoding):
+def _plain(lines: Lines) -> Iterator[tuple[int, Record]]:
+    for number, line in lines:
         if text := line.rstrip("\r\n"):
             yield number, {"text": text}
 
 
-def _separated(
-    path: Path, encoding: str | None, delimiter: str | None
-) -> Iterator[tuple[int, Record]]:
+def _separated(path: Path, lines: Lines, delimiter: str | None) -> Iterator[tuple[int, Record]]:
     # The limit is the process's, and lower (128 KiB) unless told: it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-    lines = read_lines(path, encoding)
     first = next(lines, None)
     if first is None:
         return
@@ -144,7 +147,7 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise DistillError(f"{path}:1: the header has '{twice[0]}' twice; rename one of the two")
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Record]]:
+def _parquet(path: Path, progress: Progress) -> Iterator[tuple[int, Record]]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -157,6 +160,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Record]]:
             wanted = [name for name in names if name in COLUMNS]
             for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
                 others = dict.fromkeys(name for name in names if name not in wanted)
+                progress(number, file.metadata.num_rows)
                 for record in batch.to_pylist():
                     number += 1
                     yield number, {k: v for k, v in record.items() if v is not None} | others

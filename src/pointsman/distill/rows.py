@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from pointsman.distill.lines import Progress
 from pointsman.distill.records import COLUMNS, Record, read_records
 from pointsman.errors import DistillError
 
@@ -52,20 +53,24 @@ class LabelSet(Struct, frozen=True):
 
 
 def read_rows(
-    path: str | Path, *, encoding: str | None = None, ignored: set[str] | None = None
+    path: str | Path,
+    *,
+    encoding: str | None = None,
+    ignored: set[str] | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Iterator[Row]:
     """Yield the rows of a file of any size, in bounded memory and in the file's order.
 
     The name says the format: `.jsonl`, `.csv` or `.tsv` (each also with `.gz`), or `.parquet`.
     `encoding` is for files that are not UTF-8 and have no byte order mark. Keys that are no part of
-    a row are put into `ignored`, 32 at most.
+    a row are put into `ignored`, 32 at most. `progress` is as for `read_records`.
 
     Raises:
         DistillError: a row that cannot be read, or has no label; names the file and the line.
         MissingExtra: Parquet, and pyarrow is not installed.
     """
     path = Path(path)
-    for number, record in read_records(path, encoding):
+    for number, record in read_records(path, encoding, progress):
         if ignored is not None and len(record) > len(COLUMNS.intersection(record)):
             spare = [key[:MAX_LABEL_CHARS] for key in record if key not in COLUMNS]
             ignored.update(spare[: max(0, MAX_IGNORED - len(ignored))])

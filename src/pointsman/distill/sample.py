@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
 
+from pointsman.distill.lines import Progress
 from pointsman.distill.rows import Row, read_rows
 from pointsman.errors import DistillError
 
@@ -19,7 +20,6 @@ MAX_SAMPLE_ROWS = 200_000
 MAX_SAMPLE_BYTES = 64 * 1024 * 1024
 # Counted by label while a file goes by; a file with more has no labels but texts or numbers.
 MAX_COUNTED_LABELS = 8192
-SHOW_EVERY_ROWS = 10_000
 
 
 class Sample(Struct, frozen=True):
@@ -71,7 +71,7 @@ def read_sample(
     keep_empty: bool = False,
     max_rows: int = MAX_SAMPLE_ROWS,
     max_bytes: int = MAX_SAMPLE_BYTES,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> Sample:
     """Read a file of any size and give its sample; see `draw`.
 
@@ -80,15 +80,8 @@ def read_sample(
         MissingExtra: as `read_rows`.
     """
     ignored: set[str] = set()
-    rows = read_rows(path, encoding=encoding, ignored=ignored)
-    sample = draw(
-        rows,
-        seed=seed,
-        keep_empty=keep_empty,
-        max_rows=max_rows,
-        max_bytes=max_bytes,
-        progress=progress,
-    )
+    rows = read_rows(path, encoding=encoding, ignored=ignored, progress=progress)
+    sample = draw(rows, seed=seed, keep_empty=keep_empty, max_rows=max_rows, max_bytes=max_bytes)
     if not sample.seen:
         raise DistillError(f'{path} has no rows: a row is such as {{"text": "…", "label": "…"}}')
     return Sample(
@@ -109,7 +102,6 @@ def draw(
     keep_empty: bool = False,
     max_rows: int = MAX_SAMPLE_ROWS,
     max_bytes: int = MAX_SAMPLE_BYTES,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Sample:
     """Draw rows evenly, at most so many and of so many bytes of text, in memory of that size.
 
@@ -125,8 +117,6 @@ def draw(
     held_bytes = seen = empty = 0
     ceiling = 1.0
     for seen, row in enumerate(rows, 1):
-        if seen % SHOW_EVERY_ROWS == 0:
-            progress(seen, None)
         number = generator.random()
         if not keep_empty and not row.text.strip():
             empty += 1
