@@ -95,7 +95,7 @@ def train(
     """Learn a classifier from labelled rows and write it to OUT/model.onnx.
 
     DATA is jsonl, csv or tsv (each also with .gz) or parquet, with columns `text` and `label`, or
-    `labels` where a text may have several (in csv as a|b). Of more than 200,000 rows or 64 MiB of
+    `labels` where a text may have several (in csv as a|b). Of more than 200,000 rows or 12 MiB of
     text so many are drawn evenly. Without --test a part of the rows is held out and scored.
     """
     from pointsman.distill.files import train_file
@@ -118,11 +118,13 @@ def learn_and_write(
     test_sample: Sample | None,
     as_json: bool,
     teacher: dict[str, Any] | None = None,
+    task: str | None = None,
     more_notes: Sequence[str] = (),
 ) -> None:
     """Learn a classifier from rows, write its folder and print its figures.
 
-    `teacher` is what is known of the model that wrote or labelled the rows, if one did.
+    `teacher` is what is known of the model that wrote or labelled the rows, if one did, and `task`
+    what the classifier is for.
     """
     from pointsman.distill.files import train_sample
     from pointsman.distill.train import TrainSettings
@@ -135,6 +137,7 @@ def learn_and_write(
         test_data=None if test is None else str(test),
         test_sample=test_sample,
         teacher=teacher,
+        task=task,
         bars=progress_bar,
     )
     _say_made(made, more_notes, as_json)

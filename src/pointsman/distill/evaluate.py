@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -49,7 +50,7 @@ class Evaluation(Struct, frozen=True):
     multi: bool
     truth: tuple[tuple[str, ...], ...]
     told: tuple[tuple[str, ...], ...]
-    probabilities: tuple[tuple[float, ...], ...]
+    probabilities: tuple[Sequence[float], ...]
     latency_us_p50: float
     unknown: tuple[str, ...] = ()
 
@@ -64,12 +65,13 @@ def evaluate(
     """Give how a model does on rows, of which there is at least one."""
     labels = tuple(model.labels)
     told: list[tuple[str, ...]] = []
-    probabilities: list[tuple[float, ...]] = []
+    probabilities: list[Sequence[float]] = []
     for start in range(0, len(rows), BATCH_ROWS):
         texts = [row.text for row in rows[start : start + BATCH_ROWS]]
         for prediction in model.classify_many(texts):
             told.append(tuple(prediction.labels))
-            probabilities.append(tuple(prediction.scores))
+            # As 32-bit numbers, which they are: with many labels a tuple would take ten times as much.
+            probabilities.append(array("f", prediction.scores))
         progress(len(told), len(rows))
     truth = tuple(row.labels for row in rows)
     return Evaluation(

@@ -13,7 +13,7 @@ from msgspec import Struct
 from pointsman.distill.evaluate import Evaluation, evaluate
 from pointsman.distill.folder import Run, make_folder, model_file, write_folder
 from pointsman.distill.rows import label_set
-from pointsman.distill.sample import Sample, read_sample
+from pointsman.distill.sample import Sample, read_sample, read_scored
 
 if TYPE_CHECKING:
     from pointsman.distill.train import Trained, TrainSettings
@@ -73,7 +73,7 @@ def train_file(
         label_set(sample.rows)
         if test is not None:
             # Before the long work, so that what is wrong with the file shows at once.
-            tests = read_sample(test, seed=settings.seed, encoding=encoding, keep_empty=True)
+            tests = read_scored(test, seed=settings.seed, encoding=encoding)
     return train_sample(
         sample,
         out,
@@ -94,12 +94,13 @@ def train_sample(
     test_data: str | None = None,
     test_sample: Sample | None = None,
     teacher: Mapping[str, Any] | None = None,
+    task: str | None = None,
     bars: Bars = _no_bar,
 ) -> Made:
     """Learn a classifier from rows at hand, score it on those of `test_sample`, write its folder.
 
     `data` and `test_data` say where the rows are from, `teacher` what is known of the model that
-    wrote or labelled them, if one did.
+    wrote or labelled them, if one did, and `task` what the classifier is for.
 
     Raises:
         DistillError, MissingExtra: as `train_file`.
@@ -126,6 +127,7 @@ def train_sample(
         test=evaluation,
         test_sample=test_sample,
         teacher=teacher,
+        task=task,
     )
     return Made(trained, run, write_folder(out, trained, run))
 
@@ -155,7 +157,7 @@ def eval_file(
     path = model_file(model)
     classifier = TextClassifier.load(path)
     with bars("reading") as show:
-        sample = read_sample(data, encoding=encoding, keep_empty=True, progress=show)
+        sample = read_scored(data, encoding=encoding, progress=show)
     with bars("scoring") as show:
         found = evaluate(classifier, sample.rows, progress=show)
     return Scored(path, path.stat().st_size, sample, found)

@@ -14,10 +14,21 @@ from pointsman.distill.lines import Progress
 from pointsman.distill.rows import Row, read_rows
 from pointsman.errors import DistillError
 
-__all__ = ["MAX_SAMPLE_BYTES", "MAX_SAMPLE_ROWS", "Sample", "draw", "read_sample"]
+__all__ = [
+    "MAX_SAMPLE_BYTES",
+    "MAX_SAMPLE_ROWS",
+    "Sample",
+    "draw",
+    "read_sample",
+    "read_scored",
+]
 
-MAX_SAMPLE_ROWS = 200_000
-MAX_SAMPLE_BYTES = 64 * 1024 * 1024
+# Training takes some 150 bytes of memory for each byte of text, so this much stays below 2 GB.
+MAX_SAMPLE_ROWS, MAX_SAMPLE_BYTES = 200_000, 12 * 1024 * 1024
+# Rows that a model is scored on; more would narrow no interval that anybody reads.
+MAX_SCORED_ROWS, MAX_SCORED_BYTES = 50_000, 64 * 1024 * 1024
+# What a row counts beside its text.
+ROW_BYTES = 64
 # Counted by label while a file goes by; a file with more has no labels but texts or numbers.
 MAX_COUNTED_LABELS = 8192
 
@@ -95,6 +106,29 @@ def read_sample(
     )
 
 
+def read_scored(
+    path: str | Path,
+    *,
+    seed: int = 0,
+    encoding: str | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Sample:
+    """Read a file of rows that a model is to be scored on: 50,000 of them at most, empty ones too.
+
+    Raises:
+        DistillError, MissingExtra: as `read_sample`.
+    """
+    return read_sample(
+        path,
+        seed=seed,
+        encoding=encoding,
+        keep_empty=True,
+        max_rows=MAX_SCORED_ROWS,
+        max_bytes=MAX_SCORED_BYTES,
+        progress=progress,
+    )
+
+
 def draw(
     rows: Iterable[Row],
     *,
@@ -129,8 +163,7 @@ def draw(
             )
         if number >= ceiling:
             continue
-        # A row is about 200 bytes beside its text.
-        size = len(row.text.encode("utf-8", "replace")) + 200
+        size = len(row.text.encode("utf-8", "replace")) + ROW_BYTES
         heapq.heappush(kept, (-number, seen, size, row))
         held_bytes += size
         while len(kept) > max_rows or (held_bytes > max_bytes and len(kept) > 1):
