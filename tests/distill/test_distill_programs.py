@@ -16,6 +16,8 @@ from golden_texts import Answer, assert_same, golden_texts, reference
 from golden_tools import call, fetched, library, program
 
 from pointsman.distill.programs import LANGUAGES, program_files, write_programs
+from pointsman.distill.rows import Row
+from pointsman.distill.train import TrainSettings, train
 from pointsman.errors import DistillError
 
 # Names that need escaping in JSON, HTML or a shell, and one in another script.
@@ -26,12 +28,19 @@ ARGUMENTS = ["", " ", "two\nlines", "🎉 emoji", "--help", "a" * 20_000]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One as it is trained, whose graph has everything in it, and one that tells several labels."""
     folder = tmp_path_factory.mktemp("models")
-    found = {}
-    for kind in ("single", "multi"):
-        found[kind] = folder / f"{kind} model.onnx"
-        found[kind].write_bytes(standin(LABELS, multi=kind == "multi"))
-    return found
+    rows = [
+        Row(f"{label} {text.decode('utf-8', 'replace')[:200]}", (label,))
+        for number, text in enumerate(golden_texts())
+        for label in (LABELS[number % len(LABELS)],)
+    ]
+    settings = TrainSettings(size_bytes=64 * 1024, epochs=2)
+    found = {"trained": train(rows, settings).onnx, "multi": standin(LABELS, multi=True)}
+    paths = {kind: folder / f"{kind} model.onnx" for kind in found}
+    for kind, path in paths.items():
+        path.write_bytes(found[kind])
+    return paths
 
 
 @pytest.fixture(scope="module")

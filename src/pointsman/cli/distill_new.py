@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,7 @@ def new(words: str, ref: str, out: Path, **options: Any) -> None:
             test_sample=test_sample,
             as_json=options["as_json"],
             teacher=msgspec.to_builtins(summary),
+            task=wanted.task.words,
             more_notes=_notes(summary),
         )
 
@@ -204,7 +205,7 @@ async def _teach(
 ) -> Plan | tuple[Outcome, Summary]:
     door = Door(config)
     meant = door.resolver.resolve(wanted.ref)
-    async with AsyncClient(config) as client:
+    async with aclosing(door), AsyncClient(config) as client:
         teacher = ClientTeacher(client, config, meant)
         _check_price(wanted, teacher)
         budget = Budget(wanted.limits, teacher.price, ledger.spent_usd, ledger.calls)

@@ -25,6 +25,8 @@ LANGUAGES = (
     "rust",
     "swift",
 )
+# Marks a file in the package that would be taken for a module of it.
+TEMPLATE = ".template"
 # Files that a language takes from another's folder.
 SHARED = {"go": ("c/classifier.c", "c/classifier.h")}
 
@@ -46,7 +48,7 @@ def program_files(languages: Sequence[str] = LANGUAGES) -> dict[str, bytes]:
     found = {"README.md": root.joinpath("README.md").read_bytes()}
     for language in sorted(set(languages)):
         for path, file in _walk(root.joinpath(language), language):
-            found[path] = file.read_bytes()
+            found[path.removesuffix(TEMPLATE)] = file.read_bytes()
         for path in SHARED.get(language, ()):
             found[f"{language}/{path.rpartition('/')[2]}"] = root.joinpath(path).read_bytes()
     return found

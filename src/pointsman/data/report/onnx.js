@@ -181,6 +181,12 @@ function largest(data) {
   return most;
 }
 
+// An array of the kind that a tensor has.
+function alike(x, count) {
+  const data = empty(x.type, count);
+  return x.data instanceof BigInt64Array ? new BigInt64Array(count) : data;
+}
+
 // Whether sums of these may be past 2^53.
 function isLarge(data) {
   let total = 0;
@@ -305,8 +311,7 @@ const reduce = (start, add, end = (value) => value) => ([x, given], attributes) 
 };
 
 const pick = (x, dims, places) => {
-  const data = x.data instanceof BigInt64Array
-    ? new BigInt64Array(places.length) : empty(x.type, places.length);
+  const data = alike(x, places.length);
   for (let at = 0; at < data.length; at++) data[at] = x.data[places[at]];
   return { type: x.type, dims, data };
 };
@@ -358,18 +363,21 @@ function matmul([a, b], type = a.type, zeroA = 0, zeroB = 0) {
 }
 
 function gather([x, indices], { axis = 0 }) {
-  const [outer, size, inner] = around(x.dims, axisOf(axis, x.dims));
-  const count = indices.data.length, places = new Int32Array(outer * count * inner);
+  const spot = axisOf(axis, x.dims), [outer, size, inner] = around(x.dims, spot);
+  const count = indices.data.length, data = alike(x, outer * count * inner);
   for (let o = 0, at = 0; o < outer; o++) {
     for (let c = 0; c < count; c++) {
       let index = Number(indices.data[c]);
       if (index < 0) index += size;
       if (!(index >= 0 && index < size)) throw new Error("an index is out of bounds");
-      for (let i = 0; i < inner; i++) places[at++] = (o * size + index) * inner + i;
+      const from = (o * size + index) * inner;
+      if (inner > 7 && x.type !== STRING) data.set(x.data.subarray(from, from + inner), at);
+      else for (let i = 0; i < inner; i++) data[at + i] = x.data[from + i];
+      at += inner;
     }
   }
-  const spot = axisOf(axis, x.dims);
-  return pick(x, [...x.dims.slice(0, spot), ...indices.dims, ...x.dims.slice(spot + 1)], places);
+  const dims = [...x.dims.slice(0, spot), ...indices.dims, ...x.dims.slice(spot + 1)];
+  return { type: x.type, dims, data };
 }
 
 function gatherElements([x, indices], { axis = 0 }) {
@@ -634,11 +642,16 @@ function split([x, given], { axis = 0, num_outputs: parts }, opset, outputs) {
   });
 }
 
-const modulo = (a, b) => {
+const bigModulo = (a, b) => {
   const rest = a % b;
   return rest && rest < 0 !== b < 0 ? rest + b : rest;
 };
-const mod = binary(modulo, { big: modulo });
+// Faster than %, and exact for whole numbers below 2^53, once a quotient rounded up is put right.
+const modulo = (a, b) => {
+  const rest = a - b * Math.floor(a / b);
+  return b > 0 ? (rest < 0 ? rest + b : rest >= b ? rest - b : rest) : bigModulo(a, b);
+};
+const mod = binary(modulo, { big: bigModulo });
 const fmod = binary((a, b) => a % b);
 const roundEven = (each) => {
   const whole = Math.floor(each), over = each - whole;
