@@ -41,7 +41,9 @@ def test_a_kill_at_any_byte_loses_only_what_was_not_written(tmp_path: Path) -> N
     filled(path)
     whole = path.read_bytes()
     ends = [at + 1 for at, byte in enumerate(whole) if byte == 0x0A]
-    for cut in range(len(whole) + 1):
+    near = {end + by for end in ends for by in (-2, -1, 0, 1, 9)}
+    cuts = sorted({cut for cut in near | {*range(0, len(whole), 97)} if 0 <= cut <= len(whole)})
+    for cut in cuts:
         path.write_bytes(whole[:cut])
         with Ledger(path) as ledger:
             lines = sum(end <= cut for end in ends)

@@ -20,7 +20,7 @@ from pointsman.distill.teacher.batch import BatchHost, BatchState, Failure
 from pointsman.distill.teacher.ledger import Submitted
 from pointsman.errors import BadAnswer, ProviderError, RequestError
 from pointsman.providers.binding import Binding
-from pointsman.types import Chat, Completion
+from pointsman.types import Chat, Completion, Message, Text
 
 __all__ = ["AnthropicBatches", "OpenAIBatches", "batch_host"]
 
@@ -220,7 +220,8 @@ class AnthropicBatches(_Host):
     @property
     def _version(self) -> tuple[tuple[str, str], ...]:
         """The headers of the dialect itself."""
-        probe = Chat(model=self._model, messages=(), max_tokens=1)
+        said = Message("user", (Text("-"),))
+        probe = Chat(model=self._model, messages=(said,), max_tokens=1)
         return tuple(
             self._dialect.write_chat(probe, self._binding.target(self._model)).headers.items()
         )

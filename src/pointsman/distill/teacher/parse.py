@@ -202,7 +202,9 @@ def _values(text: str) -> Iterator[Any]:
         at = min(starts)
         try:
             value, at = _DECODER.raw_decode(text, at)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            return  # Nested beyond all sense: nothing in there is an answer.
+        except ValueError:
             at += 1
             count += 1
             continue
