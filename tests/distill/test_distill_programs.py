@@ -58,19 +58,23 @@ def build_node(here: Path) -> list[str | Path]:
 
 
 def build_c(here: Path) -> list[str | Path]:
-    return native(here, program("cc", "gcc", "clang"), "-std=c99", "classify.c", "classifier.c")
+    return native(here, "C")
 
 
 def build_cpp(here: Path) -> list[str | Path]:
-    return native(here, program("c++", "g++", "clang++"), "-std=c++17", "classify.cpp")
+    return native(here, "CXX")
 
 
-def native(here: Path, compiler: str, *arguments: str) -> list[str | Path]:
-    include, lib = fetched("c"), library(here / "lib")
-    link = [f"-L{lib}", "-lonnxruntime", f"-Wl,-rpath,{lib}"]
-    flags = ["-O1", "-Wall", "-Wextra", "-Werror", f"-I{include}"]
-    call([compiler, *flags, *arguments, *link, "-o", "classify"], cwd=here)
-    return [here / "classify"]
+def native(here: Path, language: str) -> list[str | Path]:
+    """Build as the program's README says, with ONNX Runtime unpacked in a folder."""
+    cmake, onnxruntime = program("cmake"), here / "onnxruntime"
+    onnxruntime.mkdir()
+    (onnxruntime / "include").symlink_to(fetched("c"))
+    library(onnxruntime / "lib")
+    flags = f"-DCMAKE_{language}_FLAGS=-O1 -Wall -Wextra -Werror"
+    call([cmake, "-B", "build", f"-DONNXRUNTIME={onnxruntime}", flags], cwd=here)
+    call([cmake, "--build", "build"], cwd=here)
+    return [here / "build" / "classify"]
 
 
 def build_go(here: Path) -> list[str | Path]:

@@ -41,7 +41,7 @@ impl Classifier {
 fn tensor(text: &[u8]) -> ort::Result<Tensor<u8>> {
     if text.is_empty() {
         // `from_array` refuses an axis of length 0.
-        return Tensor::new(&Allocator::default(), [0_usize]);
+        return Tensor::new(&Allocator::default(), [0_i64]);
     }
     Tensor::from_array(([text.len()], text.to_vec()))
 }

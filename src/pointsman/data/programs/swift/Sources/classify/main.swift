@@ -20,7 +20,7 @@ guard let model = arguments.first else {
 
 let classifier = try Classifier(path: model)
 let encoder = JSONEncoder()
-encoder.outputFormatting = [.withoutEscapingSlashes]
+encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
 
 func show(_ text: Data) throws {
     try FileHandle.standardOutput.write(
