@@ -7,6 +7,9 @@ from html import escape
 
 __all__ = ["Raw", "page_text", "table", "tag"]
 
+# Embeddings, overrides and isolates of the bidirectional algorithm.
+TURNS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
 
 class Raw(str):
     """Markup that was made here and is put in as it is."""
@@ -15,14 +18,20 @@ class Raw(str):
 
 
 def page_text(text: str) -> str:
-    """Give a text of unknown origin as HTML: escaped, and its control characters made visible.
+    """Give a text of unknown origin as HTML: escaped, and what cannot be seen in it made visible.
 
-    A control character is no character of HTML, and some terminals act on it when the file is shown.
+    A control character is no character of HTML, and a terminal that shows the file may act on it; a
+    mark that turns the direction makes a text read otherwise than it is.
     """
-    shown = "".join(
-        chr(0x2400 + ord(each)) if each < " " and each not in "\n\t" else each for each in text
-    )
-    return escape(shown.replace("\x7f", "␡"))
+    return escape("".join(map(_visible, text)))
+
+
+def _visible(letter: str) -> str:
+    if letter < " " and letter not in "\n\t":
+        return chr(0x2400 + ord(letter))
+    if letter in TURNS or "\x7f" <= letter < "\xa0":
+        return f"⟨U+{ord(letter):04X}⟩"
+    return letter
 
 
 def tag(name: str, *parts: str, kind: str = "") -> Raw:

@@ -6,8 +6,8 @@ Colours are classes that the page's style sheet fills in, since a strict policy 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
+from pointsman.distill.markup import page_text
 from pointsman.distill.metrics import Bin, Interval
 
 __all__ = ["calibration", "interval", "matrix", "share_bar"]
@@ -30,9 +30,9 @@ def matrix(labels: Sequence[str], cells: Sequence[Sequence[int]]) -> str:
     for row, name in enumerate(names):
         middle = row * CELL + CELL / 2
         parts.append(
-            f'<text class="end" x="{left - 6}" y="{top + middle + 4}">{escape(name)}</text>'
+            f'<text class="end" x="{left - 6}" y="{top + middle + 4}">{page_text(name)}</text>'
             f'<text transform="translate({left + middle + 4} {top - 6}) rotate(-90)">'
-            f"{escape(name)}</text>"
+            f"{page_text(name)}</text>"
         )
     for row, counts in enumerate(cells):
         whole = sum(counts) or 1
@@ -44,7 +44,7 @@ def matrix(labels: Sequence[str], cells: Sequence[Sequence[int]]) -> str:
             shade = max(share, 0.2) if count else 0.0
             title = f"{labels[row]} → {labels[column]}: {count} of {sum(counts)}"
             parts.append(
-                f'<g><title>{escape(title)}</title><rect class="ground" x="{x}" y="{y}"'
+                f'<g><title>{page_text(title)}</title><rect class="ground" x="{x}" y="{y}"'
                 f' width="{CELL - GAP}" height="{CELL - GAP}" rx="3"/>'
                 f'<rect class="{kind}" x="{x}" y="{y}" width="{CELL - GAP}" height="{CELL - GAP}"'
                 f' rx="3" fill-opacity="{shade:.3f}"/>'
