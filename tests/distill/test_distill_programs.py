@@ -153,6 +153,19 @@ def test_a_program_agrees_on_the_golden_texts(
         assert_same(found, reference(model.read_bytes(), arguments))
 
 
+@pytest.mark.parametrize("version", ["1.20.1", "1.22.1", "1.24.4"])
+def test_older_runtimes_agree_on_the_golden_texts(
+    version: str, tmp_path: Path, models: dict[str, Path], expected: dict[str, list[Answer]]
+) -> None:
+    write_programs(tmp_path, ["python"])
+    runtime = fetched("runtimes", version)
+    if not list(runtime.glob(f"onnxruntime/capi/*.{sys.implementation.cache_tag}-*")):
+        pytest.skip(f"{runtime} is not of this Python: delete it and run scripts/program_tools.py")
+    command = [sys.executable, tmp_path / "python" / "classify.py", models["trained"]]
+    output = call(command, stdin=b"\n".join(golden_texts()), PYTHONPATH=str(runtime))
+    assert_same(answers(output), expected["trained"])
+
+
 @pytest.mark.slow
 def test_the_browser_agrees_on_the_golden_texts(
     tmp_path: Path, models: dict[str, Path], expected: dict[str, list[Answer]]
