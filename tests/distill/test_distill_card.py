@@ -12,7 +12,7 @@ from golden_facts import TEACHER, facts_with
 
 from pointsman.distill import plots
 from pointsman.distill.card import card
-from pointsman.distill.facts import facts_of, mix_ups
+from pointsman.distill.facts import Told, facts_of, mix_ups
 from pointsman.distill.files import train_sample
 from pointsman.distill.folder import Run, write_folder
 from pointsman.distill.manifest import FORMAT, file_entry, manifest
@@ -93,6 +93,13 @@ def test_pairs_that_are_mixed_up_are_told_the_most_frequent_first() -> None:
         ("billing", "日本語", 1),
     ]
     assert len(mix_ups(facts_with(), most=1)) == 1
+    several = Told(["x"], [("a", "b", "c")], [("a", "d", "e")], [[0.5] * 4])
+    assert mix_ups(facts_with(told=several)) == [
+        ("b", "d", 1),
+        ("b", "e", 1),
+        ("c", "d", 1),
+        ("c", "e", 1),
+    ]
 
 
 @pytest.mark.parametrize(

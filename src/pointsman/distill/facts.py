@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from pointsman.distill.evaluate import Evaluation, latency_us
-from pointsman.distill.metrics import Scores, confusion
+from pointsman.distill.metrics import Scores
 
 if TYPE_CHECKING:
     from pointsman.distill.folder import Run
@@ -164,15 +165,16 @@ def _latency_us(trained: Trained, run: Run) -> float:
 
 
 def mix_ups(facts: Facts, most: int = 20) -> list[tuple[str, str, int]]:
-    """Give the pairs of labels that are mixed up most: what is true, what was told, how often."""
-    cells = confusion(facts.told.truth, facts.told.told, facts.labels)
-    found = [
-        (true, told, cells[row][column])
-        for row, true in enumerate(facts.labels)
-        for column, told in enumerate(facts.labels)
-        if row != column and cells[row][column]
-    ]
-    return sorted(found, key=lambda each: (-each[2], each[0], each[1]))[:most]
+    """Give the pairs of labels that are mixed up most: what is true, what was told, how often.
+
+    Of a row with several labels, each that was missed counts against each that was wrongly told.
+    """
+    found: Counter[tuple[str, str]] = Counter()
+    for right, given in zip(facts.told.truth, facts.told.told, strict=True):
+        missed = [label for label in right if label not in given]
+        found.update((label, wrong) for label in missed for wrong in given if wrong not in right)
+    order = sorted(found.items(), key=lambda each: (-each[1], each[0]))
+    return [(true, told, count) for (true, told), count in order[:most]]
 
 
 def versions() -> dict[str, str]:
