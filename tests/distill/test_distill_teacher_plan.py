@@ -86,7 +86,7 @@ async def test_a_broken_plan_is_asked_for_once_more_with_its_faults() -> None:
 
 async def test_with_labels_a_hopeless_plan_is_made_up_for_and_said_so() -> None:
     notes: list[str] = []
-    plan = await make_plan(TASK, Asking("?", "??", a_plan(a_class("spam"))), notes)
+    plan = await make_plan(TASK, Asking("?", a_plan(a_class("spam"))), notes)
     assert plan.names == ("Spam", "ham")
     assert plan.named("Spam").situations == ("one", "two", "three")
     assert "ham" in plan.named("ham").definition
@@ -95,7 +95,7 @@ async def test_with_labels_a_hopeless_plan_is_made_up_for_and_said_so() -> None:
 
 async def test_without_labels_a_hopeless_plan_is_an_error_that_helps() -> None:
     with pytest.raises(DistillError, match="--labels"):
-        await make_plan(Task(words="Sort mail"), Asking("?", "?", "?"), [])
+        await make_plan(Task(words="Sort mail"), Asking("?", "?"), [])
     with pytest.raises(DistillError, match="--labels"):
         fallback_plan(Task(words="x"), None)
 

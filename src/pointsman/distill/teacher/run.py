@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from pointsman.distill.teacher.asking import Answer, Question
 from pointsman.distill.teacher.caller import Asker
@@ -50,7 +50,7 @@ from pointsman.errors import DistillError
 
 __all__ = ["Outcome", "Progress", "Run", "Settings", "make_plan"]
 
-PLAN_TRIES = 3
+PLAN_TRIES = 2
 FRUITLESS_ROUNDS = 2
 MAX_ROUNDS = 200
 PATIENCE = 3
@@ -59,6 +59,7 @@ GROWTH = 1.25
 OWN_ROUNDS = 4
 FLOOR_ROWS = 40
 CUT_SHARE = 0.3
+MIN_ASKED, WASTED_SHARE = 20, 0.25
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -83,7 +84,9 @@ class Progress(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What came of a run. `ended` says why it stopped; `curve` has the checks on the way."""
+    """What came of a run. `asked` rows were to be written, `kept` came through; `ended` says why it
+    stopped; `curve` has the checks on the way.
+    """
 
     plan: Plan
     kept: list[Kept]
@@ -92,7 +95,18 @@ class Outcome(Struct, frozen=True, kw_only=True):
     agreement: Agreement
     curve: list[Check]
     ended: str
-    notes: list[str] = field(default_factory=list)
+    asked: int = 0
+
+    @property
+    def wasted(self) -> bool:
+        """Whether hardly any of the rows that were asked for could be used."""
+        written = sum(each.stage != "own" for each in self.kept)
+        return self.asked >= MIN_ASKED and written < WASTED_SHARE * self.asked
+
+    @property
+    def too_weak(self) -> bool:
+        """Whether the teacher is not up to the task: it wastes rows, or disagrees with itself."""
+        return self.wasted or self.agreement.too_weak
 
 
 async def make_plan(task: Task, asker: Asker, notes: list[str]) -> Plan:
@@ -170,6 +184,7 @@ class Run:
             agreement=self.harvest.agreement(),
             curve=self._curve,
             ended=ended,
+            asked=self.harvest.asked,
         )
 
     async def _write(self, *, sparing: bool) -> str:

@@ -65,7 +65,7 @@ def summary_of(
     usages = [each.answer.usage for each in ledger.answers() if each.answer.usage is not None]
     found = outcome.agreement
     said = list(notes)
-    if found.too_weak:
+    if outcome.too_weak:
         said.append(_too_weak(outcome, teacher))
     if ledger.damaged_lines:
         said.append(
@@ -89,7 +89,7 @@ def summary_of(
         agreement=round(found.share, 4),
         agreement_rows=found.rows,
         kappa=None if found.kappa is None else round(found.kappa, 4),
-        too_weak=found.too_weak,
+        too_weak=outcome.too_weak,
         curve=[(each.rows, round(each.agreement, 4)) for each in outcome.curve],
         ended=outcome.ended,
         notes=said,
@@ -109,7 +109,7 @@ def check_rows(outcome: Outcome, teacher: str, folder: str) -> None:
     if enough:
         return
     listed = ", ".join(f"{count} {reason}" for reason, count in list(outcome.reasons.items())[:5])
-    weak = f" {_too_weak(outcome, teacher)}." if outcome.agreement.too_weak else ""
+    weak = f" {_too_weak(outcome, teacher)}." if outcome.too_weak else ""
     raise DistillError(
         f"{teacher} gave {len(outcome.kept)} rows of {len(labels)} classes that can be used, too few"
         f" to learn from; turned away: {listed or 'nothing'}. The run ended because:"
@@ -153,9 +153,19 @@ def _said(fields: dict[str, object]) -> dict[str, object]:
 
 def _too_weak(outcome: Outcome, teacher: str) -> str:
     found = outcome.agreement
-    above = "" if found.kappa is None else f" ({found.kappa:.2f} above chance, by Cohen's kappa)"
+    why = []
+    if outcome.wasted:
+        written = sum(each.stage != "own" for each in outcome.kept)
+        why.append(f"of {outcome.asked} rows that it was asked for only {written} could be used")
+    if found.too_weak:
+        above = (
+            "" if found.kappa is None else f" ({found.kappa:.2f} above chance, by Cohen's kappa)"
+        )
+        why.append(
+            f"blind, it gave only {found.share:.0%} of its own texts the class that it had written"
+            f" them for{above}"
+        )
     return (
-        f"the teacher {teacher} is too weak for this task: blind, it gave only {found.share:.0%} of"
-        f" its own texts the class that it had written them for{above}; do not rely on this"
+        f"the teacher {teacher} is too weak for this task: {'; '.join(why)}; do not rely on this"
         " classifier, and take a stronger teacher"
     )
