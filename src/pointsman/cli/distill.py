@@ -1,7 +1,8 @@
-"""`pointsman distill train|eval`, and `new` from `distill_new`."""
+"""`pointsman distill train|eval`; `new` and `label` are in modules of their own."""
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,21 +35,25 @@ def _size_bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int
     return size
 
 
-class _WithNew(click.Group):
-    """Loads `new` when it is asked for: it needs the client, which the other verbs don't."""
+# The verbs that need the client, which the others don't: loaded when they are asked for.
+_LATE = {"label": "distill_label", "new": "distill_new"}
+
+
+class _WithTeacher(click.Group):
+    """A group that knows the verbs with a teacher by name alone."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "new"])
+        return sorted([*super().list_commands(ctx), *_LATE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "new":
+        if cmd_name not in _LATE:
             return super().get_command(ctx, cmd_name)
-        from pointsman.cli.distill_new import new
+        module = importlib.import_module(f"pointsman.cli.{_LATE[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
-        return new
 
-
-@click.group("distill", cls=_WithNew)
+@click.group("distill", cls=_WithTeacher)
 def command() -> None:
     """Make small text classifiers, and score them."""
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from pointsman.cli.distill import learn_and_write, size_option
-from pointsman.cli.distill_teacher import ClientTeacher, as_answer, prepared
+from pointsman.cli.distill_teacher import ClientTeacher, as_answer, check_price, prepared
 from pointsman.cli.output import config_option, echo_json, json_option
 from pointsman.client import AsyncClient
 from pointsman.config import Config, load_config
@@ -207,7 +207,7 @@ async def _teach(
     meant = door.resolver.resolve(wanted.ref)
     async with aclosing(door), AsyncClient(config) as client:
         teacher = ClientTeacher(client, config, meant)
-        _check_price(wanted, teacher)
+        check_price(wanted.ref, wanted.limits, teacher.price, sure=wanted.sure)
         budget = Budget(wanted.limits, teacher.price, ledger.spent_usd, ledger.calls)
         with _bar() as show:
             asker = _asker(wanted, teacher, ledger, budget, door, meant)
@@ -237,21 +237,6 @@ async def _teach(
             notes=notes,
         )
     return outcome, summary
-
-
-def _check_price(wanted: Wanted, teacher: Teacher) -> None:
-    if teacher.price is not None:
-        return
-    if wanted.limits.max_usd is not None:
-        raise click.UsageError(
-            f"the price of {wanted.ref} is not known, so --max-usd cannot be held: give --max-calls"
-            " instead, or set the price in [models.NAME] of pointsman.toml"
-        )
-    if wanted.limits.max_calls is None and not wanted.sure:
-        raise click.UsageError(
-            f"the price of {wanted.ref} is not known: give --max-calls, set the price in"
-            " [models.NAME] of pointsman.toml, or add --yes"
-        )
 
 
 def _confirm(wanted: Wanted, teacher: Teacher, rows: int, own: list[str]) -> None:

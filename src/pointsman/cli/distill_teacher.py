@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import click
 import msgspec
 
 from pointsman.client import AsyncClient
 from pointsman.config import Config, ProviderConfig
 from pointsman.distill.teacher.asking import Answer, Price
+from pointsman.distill.teacher.budget import Limits
 from pointsman.errors import MissingKey, PointsmanError, ProviderError, UnsupportedParameter
 from pointsman.options import ChatOptions
 from pointsman.providers.binding import configured_names, merge_row
 from pointsman.resolve import Candidate, Plan
 from pointsman.types import Chat, Completion, ModelCard, Refusal
 
-__all__ = ["ClientTeacher", "as_answer", "prepared"]
+__all__ = ["ClientTeacher", "as_answer", "check_price", "prepared"]
 
 SMALL_CONTEXT_TOKENS = 8_192
 # The providers whose chats carry the probabilities of tokens, by dialect.
@@ -33,6 +35,22 @@ def prepared(config: Config, ref: str) -> Config:
         providers = {**config.providers, provider: msgspec.structs.replace(own, retries=0)}
         return msgspec.structs.replace(config, providers=providers)
     return config
+
+
+def check_price(ref: str, limits: Limits, price: Price | None, *, sure: bool) -> None:
+    """Make sure that nobody spends what they cannot know, unless they are `sure`."""
+    if price is not None:
+        return
+    if limits.max_usd is not None:
+        raise click.UsageError(
+            f"the price of {ref} is not known, so --max-usd cannot be held: give --max-calls instead,"
+            " or set the price in [models.NAME] of pointsman.toml"
+        )
+    if limits.max_calls is None and not sure:
+        raise click.UsageError(
+            f"the price of {ref} is not known: give --max-calls, set the price in [models.NAME] of"
+            " pointsman.toml, or add --yes"
+        )
 
 
 class ClientTeacher:
