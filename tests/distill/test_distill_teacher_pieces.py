@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman.distill.teacher.asking import Answer
+from pointsman.distill.teacher.asking import Answer, lean
 from pointsman.distill.teacher.cover import covering
 from pointsman.distill.teacher.dedupe import NearDuplicates
 from pointsman.distill.teacher.generate import Pair
@@ -169,6 +169,17 @@ def test_soft_labels_come_from_the_token_of_the_code() -> None:
     found = soft_labels(answer, {"A": "billing", "B": "sales"})
     assert set(found) == {1}  # The second is mostly no code, the third no token of its own.
     assert found[1] == pytest.approx({"billing": 2 / 3, "sales": 1 / 3})
+
+
+def test_an_answer_is_kept_without_probabilities_that_say_nothing() -> None:
+    sure, unsure = token("A", 0.999, B=0.001), token("A", 0.6, A=0.6, B=0.4)
+    kept = lean(Answer(text="x" * 2_000_000, logprobs=(sure, unsure)))
+    assert len(kept.text) == 1_000_000 and kept.logprobs is not None
+    assert [len(each.top) for each in kept.logprobs] == [0, 2]
+    whole = '{"id": 1, "code": "'
+    tokens = (token(whole, 1.0), kept.logprobs[0])
+    answer = Answer(text=whole + "A", logprobs=(*tokens, token('"}', 1.0)))
+    assert soft_labels(answer, {"A": "x", "B": "y"}) == {1: {"x": pytest.approx(1.0)}}
 
 
 def test_codes_are_letters_or_numbers_in_another_order_each_time() -> None:

@@ -37,6 +37,7 @@ class Asking:
     def __init__(self, *texts: str | None) -> None:
         self.budget = Budget(Limits(), None)
         self.stopped: str | None = None
+        self.on_answer = lambda: None
         self.questions: list[Question] = []
         self._texts = list(texts)
 

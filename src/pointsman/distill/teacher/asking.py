@@ -10,9 +10,12 @@ from msgspec import Struct
 
 from pointsman.types import Chat, TokenLogprob, Usage
 
-__all__ = ["Answer", "Price", "Question", "Teacher", "key_of"]
+__all__ = ["Answer", "Price", "Question", "Teacher", "key_of", "lean"]
 
 KEY_CHARS = 32
+MAX_TEXT_CHARS = 1_000_000
+# Alternatives to a token as sure as this one say nothing worth keeping (natural log of 0.99).
+SURE_LOGPROB = -0.01005
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -71,3 +74,18 @@ def key_of(question: Question, ref: str, seed: int) -> str:
     chat = msgspec.structs.replace(question.chat, model=ref)
     body = msgspec.json.encode((question.stage, question.index, ref, seed, chat), order="sorted")
     return hashlib.sha256(body).hexdigest()[:KEY_CHARS]
+
+
+def lean(answer: Answer) -> Answer:
+    """Give the answer as it is kept and used: bounded, and without probabilities that say nothing."""
+    logprobs = answer.logprobs and tuple(
+        TokenLogprob(
+            each.token,
+            each.logprob,
+            top=()
+            if each.logprob > SURE_LOGPROB
+            else tuple(TokenLogprob(other.token, other.logprob) for other in each.top),
+        )
+        for each in answer.logprobs
+    )
+    return msgspec.structs.replace(answer, text=answer.text[:MAX_TEXT_CHARS], logprobs=logprobs)

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from pointsman.distill.teacher.asking import Answer, Question, Teacher, key_of
+from pointsman.distill.teacher.asking import Answer, Question, Teacher, key_of, lean
 from pointsman.distill.teacher.budget import Budget
 from pointsman.distill.teacher.ledger import Asked, Ledger, Submitted
 from pointsman.errors import DistillError, ProviderError
@@ -82,18 +82,17 @@ class BatchCaller:
         budget: Budget,
         *,
         seed: int,
-        on_answer: Callable[[], None] = lambda: None,
         on_wait: Callable[[BatchState], None] = lambda state: None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.budget = budget
         self.stopped: str | None = None
+        self.on_answer: Callable[[], None] = lambda: None
         self.failures: list[str] = []
         self._teacher = teacher
         self._host = host
         self._ledger = ledger
         self._seed = seed
-        self._on_answer = on_answer
         self._on_wait = on_wait
         self._sleep = sleep
         self._picked_up = False
@@ -230,9 +229,9 @@ class BatchCaller:
             result = results.get(key)
             if isinstance(result, Answer):
                 cost = self.budget.cost_of(result, bound)
-                self._ledger.settle(key, stage, result, cost)
+                self._ledger.settle(key, stage, lean(result), cost)
                 self.budget.settle(bound, cost)
-                self._on_answer()
+                self.on_answer()
             else:
                 self._ledger.void(key)
                 self.budget.release(bound)

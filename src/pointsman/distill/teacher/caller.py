@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from pointsman._http.transport import TransportError
-from pointsman.distill.teacher.asking import Answer, Question, Teacher, key_of
+from pointsman.distill.teacher.asking import Answer, Question, Teacher, key_of, lean
 from pointsman.distill.teacher.budget import Budget
 from pointsman.distill.teacher.ledger import Asked, Ledger
 from pointsman.errors import PointsmanError, ProviderError
@@ -32,11 +32,13 @@ Sleep = Callable[[float], Awaitable[None]]
 class Asker(Protocol):
     """Whoever puts questions: one by one (`Caller`) or as a batch.
 
-    `stopped` names the cap that ended the asking, None while there is none.
+    `stopped` names the cap that ended the asking, None while there is none. `on_answer` is called
+    after each answer that was paid.
     """
 
     budget: Budget
     stopped: str | None
+    on_answer: Callable[[], None]
 
     async def ask(self, questions: Sequence[Question]) -> list[Answer | None]:
         """Give an answer for each question, in order; None for one that was not asked or failed.
@@ -54,8 +56,7 @@ class Asker(Protocol):
 class Caller:
     """Asks one teacher by single requests. Belongs to one event loop.
 
-    `on_answer` is called after each answer that was paid; `failures` are the messages of questions
-    that were given up, for the report.
+    `failures` are the messages of questions that were given up.
     """
 
     def __init__(
@@ -66,11 +67,11 @@ class Caller:
         *,
         seed: int,
         parallel: int = 8,
-        on_answer: Callable[[], None] = lambda: None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.budget = budget
         self.stopped: str | None = None
+        self.on_answer: Callable[[], None] = lambda: None
         self.failures: list[str] = []
         self._teacher = teacher
         self._ledger = ledger
@@ -81,7 +82,6 @@ class Caller:
         self._resume_at = 0.0
         self._fault: PointsmanError | None = None
         self._turn = asyncio.Condition()
-        self._on_answer = on_answer
         self._sleep = sleep
 
     async def ask(self, questions: Sequence[Question]) -> list[Answer | None]:
@@ -132,7 +132,7 @@ class Caller:
         """Ask once, with the ledger told before and after."""
         self._ledger.ask(Asked(key, question.stage, bound, time.time()))
         try:
-            answer = await self._teacher.ask(question.chat)
+            answer = lean(await self._teacher.ask(question.chat))
         except PointsmanError as error:
             if _may_be_charged(error):
                 self._ledger.lose(key)
@@ -145,7 +145,7 @@ class Caller:
         self._ledger.settle(key, question.stage, answer, cost)
         self.budget.settle(bound, cost)
         self._limit = min(self._limit + 1 / self._limit, self._parallel)
-        self._on_answer()
+        self.on_answer()
         return answer
 
     def _after(self, error: ProviderError, tries: int, cuts: int) -> float | None:

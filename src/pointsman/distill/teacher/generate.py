@@ -17,7 +17,8 @@ from pointsman.types import Chat, Message, ResponseFormat, Text
 
 __all__ = ["Briefs", "Pair", "RowsQuestion", "boundary_question", "rows_question"]
 
-TOKENS_BASE = 1_500
+# Models that think do it within the limit of their answer.
+TOKENS_BASE = 3_000
 TOKENS_PER_ROW = 240
 MAX_EXAMPLES = 4
 MAX_EXAMPLE_CHARS = 600

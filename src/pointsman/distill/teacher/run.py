@@ -154,6 +154,7 @@ class Run:
         self.plan = plan
         self.harvest = Harvest(plan, multi=settings.task.multi, known=known, seed=settings.seed)
         self._asker = asker
+        asker.on_answer = self._tell
         self._ledger = ledger
         self._student = student
         self._progress = progress
