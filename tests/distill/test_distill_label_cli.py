@@ -135,6 +135,9 @@ def test_a_folder_is_gone_on_with_by_the_same_settings_only(site: Site) -> None:
     site.value(*CLASSES)
     error = site.error(*CLASSES, "--part-rows", "10")
     assert "begun with another part_rows" in str(error) and "another --out" in str(error)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pointsman.cli.distill_label.made_by", lambda: "0.0.1 0123")
+        assert "another version of Pointsman" in str(site.error(*CLASSES))
     other = site.error("--labels", "billing,sales", "--task", WORDS)
     assert "another task, plan" in str(other)
 

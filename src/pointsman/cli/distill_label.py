@@ -232,6 +232,8 @@ def _check_settings(ledger: Ledger, ref: str, work: Work, part_rows: int) -> Non
         "plan": msgspec.to_builtins(work.plan),
         "seed": work.seed,
         "part_rows": part_rows,
+        # Other prompts are other questions.
+        "version of Pointsman": work.made_by,
     }
     begun = ledger.decide("label", lambda: now)
     same = msgspec.json.decode(msgspec.json.encode(now))
