@@ -215,7 +215,7 @@ def config_structs() -> list[type[msgspec.Struct]]:
     roots = list(config.Config.__struct_fields__)
 
     def place(kind: type[msgspec.Struct]) -> tuple[int, str]:
-        name = (kind.__doc__ or "")[2:].partition("]")[0]
+        name = (kind.__doc__ or "").lstrip("`[").partition("]")[0]
         return roots.index(name.partition(".")[0]), name
 
     return sorted(tables, key=place)
@@ -265,6 +265,8 @@ def _toml(node: ast.expr) -> str:
             return "tables by name" if _toml(inner) == "table" else f"table of {_toml(inner)}"
         case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=words)):
             return " or ".join(ast.unparse(word).replace("'", '"') for word in words)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Constant() as word):
+            return ast.unparse(word).replace("'", '"')
         case _:
             raise SystemExit(f"make_docs knows no TOML word for {ast.unparse(node)}")
 

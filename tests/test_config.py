@@ -25,6 +25,28 @@ from pointsman.errors import ConfigError
         ("[providers.x]\nbase_url = 'ftp://x'", ":2: providers.x.base_url: no http or https URL"),
         ("[providers.x]\nretries = 99", "must be 0 to 10"),
         ("[providers.x.timeouts]\nidle_s = 0", "must be above 0"),
+        ("[classifiers.x]\npaht = 'a'", ":2: unknown key 'classifiers.x.paht'"),
+        (
+            "[classifiers.spam]\npath='a'\n[guards.g]\nclassifier='spma'\nlabels=['s']",
+            ":3: guards.g: there is no [classifiers.spma]; did you mean 'spam'?",
+        ),
+        (
+            "[classifiers.x]\npath='a'\n[guards.g]\nclassifier='x'\nlabels=[]",
+            ":3: guards.g: needs at least one label",
+        ),
+        (
+            "[classifiers.x]\npath='a'\n[guards.g]\nclassifier='x'\nlabels=['s']\naction='drop'",
+            "guards[...].action: Invalid enum value 'drop'",
+        ),
+        (
+            "[routes.r]\ncandidates=['a']\n[[routes.r.rules]]\nclassifer='x'",
+            "unknown key 'routes.r.rules.classifer'; did you mean 'classifier'?",
+        ),
+        (
+            "[classifiers.x]\npath='a'\n[routes.r]\ncandidates=['a']\n"
+            "rules=[{classifier='x', labels=['s'], candidates=[]}]",
+            ":5: routes.r.rules: rule 1 needs at least one candidate",
+        ),
         ("secrets = 1", "unknown key 'secrets'"),
         ("[server", "is no TOML"),
     ],

@@ -26,6 +26,8 @@ CLIENT = {
     "options",
     "recall",
     "images",
+    "classifiers",
+    "guards",
 }
 BELOW_CLIENT = CORE | CLIENT | {"dialects", "providers", "router", "trust", "local", "distill"}
 # A room may import itself and these. A new room must be given its place here.

@@ -13,6 +13,7 @@ from pointsman.config import Config, load_config, parse_config
 from pointsman.errors import (
     AuthenticationFailed,
     BadAnswer,
+    BlockedByGuard,
     BodyTooLarge,
     ConfigError,
     DistillError,
@@ -74,6 +75,7 @@ __all__ = [
     "Audio",
     "AuthenticationFailed",
     "BadAnswer",
+    "BlockedByGuard",
     "BodyTooLarge",
     "Chat",
     "ChatOptions",

@@ -18,6 +18,7 @@ from pointsman.config import Config, load_config
 from pointsman.dialects.base import Call, Dialect
 from pointsman.door import Choice, Door
 from pointsman.errors import UnsupportedParameter
+from pointsman.guards import user_texts
 from pointsman.listing import list_models, list_provider
 from pointsman.options import ChatOptions, Messages, build_chat
 from pointsman.providers.binding import Binding
@@ -40,7 +41,10 @@ T = TypeVar("T")
 
 
 class Answer(Struct, frozen=True):
-    """A whole answer and how it came about. `cost_usd` is None where the price is unknown."""
+    """A whole answer and how it came about. `cost_usd` is None where the price is unknown.
+
+    `guards` are those of the configuration that mark the request (`action = "flag"`).
+    """
 
     completion: Completion
     ref: str
@@ -48,6 +52,7 @@ class Answer(Struct, frozen=True):
     attempts: int
     cost_usd: float | None = None
     ignored: tuple[str, ...] = ()
+    guards: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -74,9 +79,12 @@ class Answer(Struct, frozen=True):
 class AsyncStream:
     """The chunks of an answer as they come. Iterate it to its end, or close it."""
 
-    def __init__(self, served: Served, choice: Choice, limit_bytes: int) -> None:
+    def __init__(
+        self, served: Served, choice: Choice, limit_bytes: int, guards: tuple[str, ...] = ()
+    ) -> None:
         self._served = served
         self._choice = choice
+        self._guards = guards
         self._limit = limit_bytes
         self._accumulator = Accumulator()
         self._chunks = self._read()
@@ -110,7 +118,8 @@ class AsyncStream:
 
     def answer(self) -> Answer:
         """Give the answer as far as it was read."""
-        return _answer(self._accumulator.completion(), self._served, self._choice)
+        completion = self._accumulator.completion()
+        return _answer(completion, self._served, self._choice, self._guards)
 
     async def _read(self) -> AsyncIterator[Chunk]:
         async for chunks in self._served.answer(self._limit):
@@ -170,10 +179,15 @@ class AsyncClient:
 
         Raises:
             RequestError: the request is wrong, or the model cannot do it.
+            BlockedByGuard: a guard of the configuration refuses it.
             ProviderError: the provider (or, for a route, each of them) failed.
         """
         quality = options.get("quality")
         chat = build_chat(model, messages, stream, options)
+        struck: tuple[str, ...] = ()
+        if self._door.guards is not None:
+            strikes = await self._door.guards.check(user_texts(chat))
+            struck = tuple(strike.header() for strike in strikes)
         choice = self._door.choose(model, lambda: chat, quality)
 
         def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Call:
@@ -184,8 +198,8 @@ class AsyncClient:
 
         served = await self._door.dispatcher.open(choice.candidates, prepare, stream=stream)
         if stream:
-            return AsyncStream(served, choice, self._limit)
-        return _answer(await served.completion(self._limit), served, choice)
+            return AsyncStream(served, choice, self._limit, struck)
+        return _answer(await served.completion(self._limit), served, choice, struck)
 
     async def embed(
         self, model: str, inputs: str | Sequence[str], *, dimensions: int | None = None
@@ -364,7 +378,9 @@ class Client:
             raise
 
 
-def _answer(completion: Completion, served: Served, choice: Choice) -> Answer:
+def _answer(
+    completion: Completion, served: Served, choice: Choice, guards: tuple[str, ...]
+) -> Answer:
     usage = completion.usage
     return Answer(
         completion=completion,
@@ -373,4 +389,5 @@ def _answer(completion: Completion, served: Served, choice: Choice) -> Answer:
         attempts=served.attempts,
         cost_usd=served.candidate.card.cost_usd(usage) if usage else None,
         ignored=served.ignored,
+        guards=guards,
     )

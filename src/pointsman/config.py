@@ -22,13 +22,16 @@ from pointsman._http.transport import Origin
 from pointsman.errors import ConfigError
 
 __all__ = [
+    "ClassifierConfig",
     "Config",
+    "GuardConfig",
     "LocalConfig",
     "LocalModelConfig",
     "ModelConfig",
     "PriceConfig",
     "ProviderConfig",
     "RouteConfig",
+    "RuleConfig",
     "ServerConfig",
     "TimeoutsConfig",
     "default_home",
@@ -117,6 +120,17 @@ class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """What the model can do; replaces what the tables say."""
 
 
+class RuleConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[[routes.NAME.rules]]`: what a classifier says of a request narrows who may answer it."""
+
+    classifier: str
+    """A `[classifiers.NAME]`."""
+    labels: list[str]
+    """The rule holds if the classifier gives one of these."""
+    candidates: list[str]
+    """Refs or aliases that are then the route's candidates."""
+
+
 class RouteConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`[routes.NAME]`: a name behind which a model is chosen for each request."""
 
@@ -128,6 +142,30 @@ class RouteConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """0 is the cheapest, 1 the best; a request may override it (`auto:0.3`)."""
     fallback: list[str] = field(default_factory=list)
     """Refs tried, in order, after all candidates failed."""
+    rules: list[RuleConfig] = field(default_factory=list)
+    """Tried in order before the policy; the first that holds says who the candidates are."""
+
+
+class ClassifierConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[classifiers.NAME]`: a classifier made by `pointsman distill`, for guards, rules and `/pointsman/v1/classify`."""
+
+    path: str
+    """Its `model.onnx`, or the folder with it."""
+
+
+class GuardConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[guards.NAME]`: what a classifier says of a request blocks it, or marks its answer."""
+
+    classifier: str
+    """A `[classifiers.NAME]`."""
+    labels: list[str]
+    """The guard strikes if the classifier gives one of these."""
+    on: Literal["request"] = "request"
+    """What is looked at."""
+    action: Literal["block", "flag"] = "block"
+    """`block`: the request is refused with 400; `flag`: the answer bears `x-pointsman-guard`."""
+    scope: Literal["last", "user"] = "last"
+    """`last`: the last user message; `user`: each user message of the conversation."""
 
 
 class LocalModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -185,6 +223,8 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     providers: dict[str, ProviderConfig] = field(default_factory=dict)
     models: dict[str, ModelConfig] = field(default_factory=dict)
     routes: dict[str, RouteConfig] = field(default_factory=dict)
+    classifiers: dict[str, ClassifierConfig] = field(default_factory=dict)
+    guards: dict[str, GuardConfig] = field(default_factory=dict)
     local: LocalConfig = field(default_factory=LocalConfig)
     secrets: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
@@ -294,6 +334,25 @@ def _check_values(config: Config, text: str, name: str) -> None:
             fail(("routes", route, "dial"), "must be 0 to 1")
         if ":" in route:
             fail(("routes", route), "a route's name has no ':'")
+    _check_classifiers(config, fail)
+
+
+def _check_classifiers(config: Config, fail: Callable[[tuple[str, ...], str], None]) -> None:
+    def check(path: tuple[str, ...], classifier: str, labels: list[str]) -> None:
+        if classifier not in config.classifiers:
+            near = difflib.get_close_matches(classifier, config.classifiers, 1, 0.3)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            fail(path, f"there is no [classifiers.{classifier}]{hint}")
+        if not labels:
+            fail(path, "needs at least one label")
+
+    for name, guard in config.guards.items():
+        check(("guards", name), guard.classifier, guard.labels)
+    for route, spec in config.routes.items():
+        for number, rule in enumerate(spec.rules, 1):
+            check(("routes", route, "rules"), rule.classifier, rule.labels)
+            if not rule.candidates:
+                fail(("routes", route, "rules"), f"rule {number} needs at least one candidate")
 
 
 def _check_local(local: LocalConfig, fail: Callable[[tuple[str, ...], str], None]) -> None:
@@ -325,6 +384,9 @@ def _check_port(port: int, where: str) -> None:
 
 def _check_keys(value: Any, kind: Any, path: tuple[str, ...], text: str, name: str) -> None:
     """Fail on the first key that `kind` lacks, naming the nearest one."""
+    if isinstance(value, list) and get_origin(kind) is list:
+        for inner in value:
+            _check_keys(inner, get_args(kind)[0], path, text, name)
     if not isinstance(value, dict):
         return
     if isinstance(kind, type) and issubclass(kind, Struct):

@@ -7,6 +7,7 @@
     │   ├── UnsupportedParameter the chosen model's wire format cannot say it
     │   ├── UnknownModel         no such provider, route, alias or model
     │   ├── BodyTooLarge         over the configured limit
+    │   ├── BlockedByGuard       a guard of the configuration refuses it
     │   └── AuthenticationFailed the gateway's own key is missing or wrong
     ├── ProviderError            an upstream answered with an error
     │   ├── MissingKey           no key for the provider
@@ -32,6 +33,7 @@ from typing import ClassVar
 __all__ = [
     "AuthenticationFailed",
     "BadAnswer",
+    "BlockedByGuard",
     "BodyTooLarge",
     "ConfigError",
     "DistillError",
@@ -115,6 +117,18 @@ class BodyTooLarge(RequestError):
 
     code = "body_too_large"
     status = 413
+
+
+class BlockedByGuard(RequestError):
+    """A guard of the configuration refuses the request; `label` is None where it could not look."""
+
+    code = "blocked_by_guard"
+    exit_code = 1
+
+    def __init__(self, message: str, *, guard: str, label: str | None = None) -> None:
+        super().__init__(message)
+        self.guard = guard
+        self.label = label
 
 
 class AuthenticationFailed(RequestError):
@@ -229,6 +243,7 @@ class DistillError(PointsmanError):
     """A classifier could not be trained, exported or run."""
 
     code = "distill_error"
+    exit_code = 2
 
 
 class TrustError(PointsmanError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -17,7 +17,7 @@ from pointsman.providers.prices import default_models, model_card, refs_of_model
 from pointsman.providers.registry import all_providers
 from pointsman.types import ModelCard
 
-__all__ = ["Candidate", "Plan", "Resolver"]
+__all__ = ["Candidate", "Plan", "Resolver", "Rule"]
 
 MAX_REF_CHARS = 512
 MAX_CACHED_PLANS = 1024
@@ -37,6 +37,15 @@ class Candidate(Struct, frozen=True):
         return self.provider == "local"
 
 
+class Rule(Struct, frozen=True):
+    """Who the candidates are where a classifier gives one of the labels; `number` is from 1."""
+
+    number: int
+    classifier: str
+    labels: frozenset[str]
+    candidates: tuple[Candidate, ...]
+
+
 class Plan(Struct, frozen=True):
     """What a ref means. `route` is None for a single model, which is then the only candidate."""
 
@@ -47,6 +56,14 @@ class Plan(Struct, frozen=True):
     dial: float = 0.5
     fallback: tuple[Candidate, ...] = ()
     has_local: bool = False
+    rules: tuple[Rule, ...] = ()
+
+    def everyone(self) -> Iterator[Candidate]:
+        """Give all that may come to be asked."""
+        yield from self.candidates
+        yield from self.fallback
+        for rule in self.rules:
+            yield from rule.candidates
 
 
 class Resolver:
@@ -89,7 +106,7 @@ class Resolver:
                 return plan  # What is found by itself may be other models the next time.
             if len(self._plans) >= MAX_CACHED_PLANS:
                 self._plans.clear()
-            if any(each.local for each in (*plan.candidates, *plan.fallback)):
+            if any(each.local for each in plan.everyone()):
                 plan = msgspec.structs.replace(plan, has_local=True)
             self._plans[ref] = plan
         return plan
@@ -136,6 +153,15 @@ class Resolver:
             spec.policy,
             spec.dial if dial is None else dial,
             tuple(self.candidate(each) for each in spec.fallback),
+            rules=tuple(
+                Rule(
+                    number,
+                    rule.classifier,
+                    frozenset(rule.labels),
+                    tuple(self.candidate(each) for each in rule.candidates),
+                )
+                for number, rule in enumerate(spec.rules, 1)
+            ),
         )
 
     def _found(self) -> tuple[Candidate, ...]:

@@ -14,8 +14,10 @@ __all__ = ["cli", "main"]
 
 _VERBS = {
     "ask": "ask",
+    "classify": "classify",
     "create": "create",
     "demo": "demo",
+    "distill": "distill",
     "doctor": "doctor",
     "import": "import_",
     "models": "models",

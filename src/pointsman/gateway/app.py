@@ -30,6 +30,7 @@ from pointsman.gateway.pulls import Pulls
 from pointsman.gateway.relay import Relay
 from pointsman.gateway.routes import (
     anthropic,
+    classify,
     gemini,
     llama,
     models,
@@ -70,6 +71,8 @@ _EXACT: dict[tuple[str, str], Handler] = {
     ("GET", "/"): ollama_models.root,
     ("HEAD", "/"): ollama_models.root,
     ("POST", "/pointsman/v1/routes/explain"): own.explain,
+    ("POST", "/pointsman/v1/classify"): classify.classify,
+    ("GET", "/pointsman/v1/classifiers"): classify.list_classifiers,
     ("GET", "/pointsman/v1/models"): models.list_local,
     ("POST", "/pointsman/v1/models/load"): models.load,
     ("POST", "/pointsman/v1/models/unload"): models.unload,
@@ -117,6 +120,7 @@ class Gateway:
         self.door = door or Door(config)
         self.meter = Meter()
         self.relay = Relay(self.door, self.meter)
+        self.door.classifiers.load_all()
         self.pulls = Pulls(self.door.local.store, config.secrets)
         self.ready = False
         self.max_body_bytes = config.server.max_body_bytes
@@ -224,7 +228,9 @@ def create_app(config: Config) -> Gateway:
     """Give the gateway for a configuration, as an ASGI application.
 
     Raises:
-        ConfigError: it would listen beyond loopback without a key, or the key is not set.
+        ConfigError: it would listen beyond loopback without a key, the key is not set, or a
+            classifier of the configuration cannot be used.
+        MissingExtra: there are classifiers, and onnxruntime is not installed.
     """
     return Gateway(config)
 

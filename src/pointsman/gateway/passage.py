@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -18,10 +18,16 @@ from pointsman.gateway.wire import ask_usage, replace_model
 from pointsman.providers.binding import Binding
 from pointsman.types import Chat, Chunk
 
-__all__ = ["ErrorEvents", "Passage", "as_chat"]
+__all__ = ["ErrorEvents", "Passage", "as_chat", "passed_texts", "with_suffix"]
 
 # Where the text stands that such a request is about.
 _TEXTS = ("prompt", "input", "query", "content", "input_prefix")
+_SUFFIXES = ("suffix", "input_suffix")
+_NO_TEXTS = frozenset(
+    ("detail", "file_data", "file_id", "format", "id", "image_url", "input_audio", "multimodal_data",
+     "role", "status", "type")
+)  # fmt: skip
+MAX_DEPTH = 16
 
 
 class Passage(Struct, frozen=True):
@@ -100,9 +106,64 @@ class ErrorEvents:
 
 def as_chat(tree: dict[str, Any]) -> None:
     """Make a body into that of a chat with the same text, for a route to decide on."""
-    value = next((tree[name] for name in _TEXTS if tree.get(name)), "")
-    texts = value if isinstance(value, list) else [value]
-    text = "\n".join(each for each in texts if isinstance(each, str))
+    turns = passed_texts(tree) or ["-"]
     model = tree.get("model")
     tree.clear()
-    tree |= {"model": model, "messages": [{"role": "user", "content": text or "-"}]}
+    tree |= {"model": model, "messages": [{"role": "user", "content": text} for text in turns]}
+
+
+def passed_texts(tree: dict[str, Any]) -> list[str] | None:
+    """Give what the user says in a body that is only passed on, turn by turn.
+
+    The turns of OpenAI's Responses are those of its `input`; anything else is one turn. None if some
+    of it is token ids, which say nothing to who has not the model's vocabulary.
+    """
+    turns: list[str] = []
+    for name in _TEXTS:
+        value = tree.get(name)
+        if isinstance(value, list) and any(_is_turn(each) for each in value):
+            for each in value:
+                if not isinstance(each, dict) or each.get("role", "user") == "user":
+                    turns.append(_joined(each))
+        elif value:
+            turns.append(_joined(value))
+        if _has_tokens(value):
+            return None
+    return with_suffix([turn for turn in turns if turn], tree)
+
+
+def with_suffix(texts: list[str], tree: dict[str, Any]) -> list[str]:
+    """Give the texts with what is to come after the last one, which a user says as well."""
+    after = [tree[name] for name in _SUFFIXES if isinstance(tree.get(name), str) and tree[name]]
+    if not after:
+        return texts
+    return [*texts[:-1], "\n".join([*texts[-1:], *after])]
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and ("role" in value or "content" in value)
+
+
+def _joined(value: Any) -> str:
+    return "\n".join(_strings(value, 0))
+
+
+def _strings(value: Any, depth: int) -> Iterator[str]:
+    """All texts in a value, but for the words of the format itself and what is encoded."""
+    if isinstance(value, str):
+        yield value
+    elif depth < MAX_DEPTH and isinstance(value, list):
+        for each in value:
+            yield from _strings(each, depth + 1)
+    elif depth < MAX_DEPTH and isinstance(value, dict):
+        for key, each in value.items():
+            if key not in _NO_TEXTS:
+                yield from _strings(each, depth + 1)
+
+
+def _has_tokens(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(type(each) is int or _has_tokens(each) for each in value)
+    return isinstance(value, dict) and any(
+        _has_tokens(each) for key, each in value.items() if key not in _NO_TEXTS
+    )

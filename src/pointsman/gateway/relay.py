@@ -11,16 +11,19 @@ from typing import Any, Protocol
 import msgspec
 
 from pointsman._http.transport import Request
+from pointsman.classifiers import plain
 from pointsman.dialects.anthropic import ANTHROPIC
 from pointsman.dialects.base import AnswerReader, Call, ClientDialect, Dialect, StreamWriter
 from pointsman.dialects.gemini import GEMINI
 from pointsman.door import Choice, Door
-from pointsman.errors import BadAnswer, PointsmanError, StreamCut
+from pointsman.errors import BadAnswer, BlockedByGuard, PointsmanError, StreamCut
+from pointsman.gateway.ambiguity import refuse_ambiguous
 from pointsman.gateway.exchange import Exchange, Headers
 from pointsman.gateway.makers import Makers
 from pointsman.gateway.meter import Meter, StreamMeter, usage_of
-from pointsman.gateway.passage import Passage
+from pointsman.gateway.passage import Passage, passed_texts, with_suffix
 from pointsman.gateway.wire import ask_usage, decode_body, replace_model
+from pointsman.guards import Guards, user_texts
 from pointsman.images import has_remote_images, with_fetched_images
 from pointsman.providers.binding import Binding
 from pointsman.recall import Outline
@@ -161,6 +164,7 @@ class Relay:
     def __init__(self, door: Door, meter: Meter) -> None:
         self._door = door
         self._meter = meter
+        self._guards = door.guards
         self._makers = Makers()
         self._max_answer = door.config.server.max_answer_bytes
 
@@ -170,6 +174,8 @@ class Relay:
         Raises:
             PointsmanError: nothing was sent yet, and no candidate served it.
         """
+        if self._guards is not None:
+            await self._guard(self._guards, exchange, asked)
         quality = exchange.header(b"x-pointsman-quality")
         choice = self._door.choose(asked.ref, asked.chat, _quality(quality))
 
@@ -198,6 +204,31 @@ class Relay:
                 await self._whole(exchange, asked, served, head, started_s)
         finally:
             await served.close()
+
+    async def _guard(self, guards: Guards, exchange: Exchange, asked: Asked) -> None:
+        """Let the guards look at what the user says; the answer names those that struck.
+
+        Raises:
+            BlockedByGuard: one of them refuses it.
+            RequestError: the body can be read in two ways.
+        """
+        refuse_ambiguous(asked.body)
+        texts: list[str] | None
+        if asked.passage is not None:
+            texts = passed_texts(decode_body(asked.body))
+        else:
+            texts = user_texts(asked.chat())
+            if asked.own_form is not None:
+                texts = with_suffix(texts, decode_body(asked.body))
+        try:
+            strikes = await guards.check(texts)
+        except BlockedByGuard as error:
+            struck = f"{error.guard}; label={plain(error.label)}" if error.label else error.guard
+            exchange.more_headers.append((b"x-pointsman-guard", _header(struck)))
+            raise
+        if strikes:
+            text = ", ".join(strike.header() for strike in strikes)
+            exchange.more_headers.append((b"x-pointsman-guard", _header(text)))
 
     async def _fetch_images(self, asked: Asked, choice: Choice) -> None:
         """Put remote images into the body, if a candidate takes only bytes (Gemini's wire does)."""

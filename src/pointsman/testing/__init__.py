@@ -16,6 +16,7 @@ from pointsman.testing.assistant import NOTICE, answer_to
 from pointsman.testing.example import example
 from pointsman.testing.script import Answer, Call, Fault, Recorded, Reply, Script
 from pointsman.testing.server import FakeProvider
+from pointsman.testing.teacher import Faults, ScriptedTeacher
 
 __all__ = [
     "NOTICE",
@@ -23,9 +24,11 @@ __all__ = [
     "Call",
     "FakeProvider",
     "Fault",
+    "Faults",
     "Recorded",
     "Reply",
     "Script",
+    "ScriptedTeacher",
     "answer_to",
     "example",
 ]

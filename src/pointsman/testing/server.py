@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from pointsman.testing.assistant import PREFIX, answer_to
+from pointsman.testing.batches import Batches
 from pointsman.testing.connection import Connection, Incoming
 from pointsman.testing.paths import plain_answer, record
 from pointsman.testing.play import play, send_json
@@ -24,19 +25,28 @@ class FakeProvider:
     `script` is a sequence of replies, used in order, or a function of the request; without one the
     scripted assistant answers. When a sequence is at its end its last reply is used again, or with
     `loop` it begins anew. Lists of models, embeddings and counts of tokens are answered without the
-    script. Use it as a context manager, plain (it runs in a thread of its own) or `async`.
+    script. Batches (OpenAI's and Anthropic's) are answered by the script, request for request, and end
+    when their state has been asked for `batch_polls` times. Use it as a context manager, plain (it runs in a thread of its own) or `async`.
 
     `url` is the root: the base URL of OpenAI's client is `url + "/v1"`, of Anthropic's and Google's
     `url`; for a provider of this project `url + "/v1"`, and `url + "/v1beta"` for Gemini.
-    `requests` are those that came, in order.
+    `requests` are those that came, in order; `batches` those that were handed in.
 
     Raises:
         OSError: on entry, if the port is taken.
     """
 
-    def __init__(self, script: Script | None = None, *, port: int = 0, loop: bool = False) -> None:
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        port: int = 0,
+        loop: bool = False,
+        batch_polls: int = 1,
+    ) -> None:
         self.requests: list[Recorded] = []
         self.url = ""
+        self.batches = Batches(batch_polls)
         self._script: Script = answer_to if script is None else script
         self._port = port
         self._cycle = loop
@@ -132,6 +142,9 @@ class FakeProvider:
         number = self._number
         try:
             faulty = self._script is answer_to and request.model.startswith(PREFIX)
+            if (answer := self.batches.answer(request, self._reply)) is not None:
+                send_json(line, request, *answer, number)
+                return _keeps_alive(request)
             if where.verb != "chat" and not faulty:
                 status, body = plain_answer(request, where)
                 send_json(line, request, status, body, number)
