@@ -132,3 +132,18 @@ def test_an_embedding_model_takes_its_trained_context_in_one_piece(bert_file: Pa
     plan = planned(model, read_head(bert_file), slots=8)
     assert (plan.order.embedding, plan.order.slots) == (True, 1)
     assert plan.order.context == read_head(bert_file).context_tokens
+
+
+def test_an_embedding_model_trained_for_long_texts_is_held_to_shorter_ones(bert_file: Path) -> None:
+    model = ModelStore(Path("/nowhere"), {"b": ConfiguredModel(bert_file)}).get("b")
+    head = msgspec.structs.replace(read_head(bert_file), context_tokens=32_768)
+    plan = planned(model, head)
+    assert plan.order.context == 8_192
+    tight = planned(model, head, Memory(plan.footprint.total_bytes - 2**20))
+    assert 512 <= tight.order.context < 8_192
+    assert planned(with_defaults(model, context_tokens=16_384), head).order.context == 16_384
+
+
+def test_no_checkpoints_at_all_may_be_asked_for(model: LocalModel, head: GgufHead) -> None:
+    plan = planned(with_defaults(model, flags={"ctx-checkpoints": 0}), head)
+    assert plan.order.flags["ctx-checkpoints"] == 0

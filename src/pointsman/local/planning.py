@@ -25,6 +25,8 @@ from pointsman.local.store import LocalModel
 __all__ = ["EngineSettings", "Plan", "plan_of"]
 
 MIN_CONTEXT_TOKENS = 8192
+# Longer texts are embedded only where the configuration asks for it: it takes much room.
+EMBEDDED_TOKENS, EMBEDDED_LEAST_TOKENS = 8192, 512
 BATCH_TOKENS = 2048
 UBATCH_TOKENS = 512
 MIB = 1024 * 1024
@@ -77,7 +79,8 @@ def plan_of(
     """Decide how a model is run; pure. `extra_bytes` are of files that its flags name.
 
     The context is the model's own setting, else the engine's, else the largest with which the
-    model alone fits `budget`, up to what it was trained for and not under 8,192 tokens.
+    model alone fits `budget`, up to what it was trained for and not under 8,192 tokens; of an
+    embedding model up to 8,192, and not under 512.
 
     Raises:
         LocalError: it does not fit `budget` even alone; the message has the numbers, and what
@@ -89,11 +92,12 @@ def plan_of(
     trained = head.context_tokens or MIN_CONTEXT_TOKENS
     on_cards = budget.vram_bytes > 0
     loading = _loading(flags, head, on_cards=on_cards)
+    checkpoints = flags.get("ctx-checkpoints", CHECKPOINTS)
     facts: dict[str, Any] = {
         "slots": slots,
         "mmap": loading.get("mmap", True),
         "full_windows": flags.get("swa-full") is True,
-        "checkpoints": _size(flags, "ctx-checkpoints", CHECKPOINTS),
+        "checkpoints": checkpoints if isinstance(checkpoints, int) else CHECKPOINTS,
         "repacked": frozenset() if on_cards else None,
         "cache_type_k": str(flags.get("cache-type-k", "f16")),
         "cache_type_v": str(flags.get("cache-type-v", "f16")),
@@ -106,11 +110,11 @@ def plan_of(
         facts["ubatch_tokens"] = _size(flags, "ubatch-size", UBATCH_TOKENS)
     pool_bytes = budget.ram_bytes + budget.vram_bytes
     asked = model.defaults.context_tokens or settings.context_tokens
-    if embedding and asked is None:
-        context: int | None = trained
-    elif asked is None:
-        least = min(MIN_CONTEXT_TOKENS, trained)
-        context = largest_context(head, pool_bytes, most=trained, least=least, **facts)
+    if asked is None:
+        # An embedding model makes room for a score of every word after each token of a text.
+        most = min(trained, EMBEDDED_TOKENS) if embedding else trained
+        least = min(EMBEDDED_LEAST_TOKENS if embedding else MIN_CONTEXT_TOKENS, most)
+        context = largest_context(head, pool_bytes, most=most, least=least, **facts)
         asked = least
     else:
         context = asked
