@@ -245,7 +245,9 @@ def test_thoughts_are_dim_and_a_models_text_cannot_drive_the_terminal(site, clos
 
 def test_a_model_of_this_machine_runs_in_this_process(site, closed_port):
     site.write(f'[server]\nport = {closed_port}\n[local.models.tiny]\npath = "{site.model()}"\n')
-    with site.terminal("run", "tiny", "--verbose") as term:
+    # A dumb terminal is told at once what is awaited; the moving sign of others comes after a while,
+    # in which a small model is loaded.
+    with site.terminal("run", "tiny", "--verbose", TERM="dumb") as term:
         term.expect("local:tiny in this process")
         term.line("/set parameter max_tokens 4")
         term.line("hello")
