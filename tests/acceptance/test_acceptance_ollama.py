@@ -316,7 +316,7 @@ def test_a_model_is_made_from_a_blob_copied_used_and_deleted(ask: Ask, site: Sit
     # The system prompt and the examples stand before what was asked, and the limit is the model's.
     assert (answer.eval_count, answer.done_reason) == (3, "length")
     assert answer.prompt_eval_count == len("system:Say A.\nuser:Q\nassistant:R\nuser:hello\n")
-    assert ask("chat", "copied", HELLO, options={"num_predict": -1}).eval_count > 3
+    assert ask("chat", "copied", HELLO, options={"num_predict": 9}).eval_count == 9
     made = ask("create", "derived", from_="own:1", system="Other.", parameters={"num_predict": 2})
     assert made.status == "success"
     assert ask("chat", "derived", HELLO).eval_count == 2
