@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from pointsman.distill.folding import BLOCK, BLOCKS, SINGLE, SPACE, WORD, tables
 from pointsman.distill.ngrams import END, LAST_CODE, START, WORD_CHARS, WORD_PRIME, Scheme
+from pointsman.distill.shrink import CODES, Packed
 
 __all__ = ["IR_VERSION", "OPSET", "Head", "write"]
 
@@ -26,15 +27,12 @@ OPSET, IR_VERSION = 13, 7
 class Head(Struct, frozen=True):
     """What follows the n-grams; arrays of numpy.
 
-    `table` (buckets, width / 2) uint8 holds two 4-bit numbers in each byte, the first half of a row
-    in the high bits; a number q stands for (q - 8) x `scale` (width,). `shift` (width,), `weights`
-    (width, C) and `bias` (C,) are float32; calibration is part of the last two. `thresholds` (C,)
-    are for multi-label; `reject` is the probability below which `labels[-1]` is chosen instead, for
-    single-label with an other class.
+    `table` is what `shrink` packed. `shift` (width,), `weights` (width, C) and `bias` (C,) are
+    float32; calibration is part of the last two. `thresholds` (C,) are for multi-label; `reject` is
+    the probability below which `labels[-1]` is chosen instead, for single-label with an other class.
     """
 
-    table: Any
-    scale: Any
+    table: Packed
     shift: Any
     weights: Any
     bias: Any
@@ -224,20 +222,22 @@ def _words(graph: _Graph, code: str, wide: str, size: str, how: Scheme) -> str:
 
 
 def _logits(graph: _Graph, buckets: str, head: Head) -> str:
+    """The rows of all n-grams, summed in whole numbers, and the layers after them."""
+    import numpy as np
+
     add, constant = graph.add, graph.constant
-    rows = add("Gather", constant(head.table, "uint8"), buckets, axis=0)
-    high = add("BitShift", rows, constant(4, "uint8"), direction="RIGHT")
-    both = add("ReduceSum", graph.cast(rows, "INT32"), constant([0]), keepdims=0)
-    upper = add("ReduceSum", graph.cast(high, "INT32"), constant([0]), keepdims=0)
-    lower = add("Sub", both, add("Mul", upper, constant(16, "int32")))
-    count = graph.cast(add("Shape", buckets), "INT32")
-    centred = add(
-        "Sub", add("Concat", upper, lower, axis=0), add("Mul", count, constant(8, "int32"))
-    )
-    length = add("Sqrt", graph.cast(count, "FLOAT"))
-    mean = add("Div", graph.cast(centred, "FLOAT"), length)
-    scaled = add("Mul", mean, constant(head.scale, "float32"))
-    hidden = add("Tanh", add("Add", scaled, constant(head.shift, "float32")))
+    packed = head.table
+    parts = packed.codes.shape[1]
+    rows = graph.cast(add("Gather", constant(packed.codes, "uint8"), buckets, axis=0), "INT32")
+    places = add("Add", rows, constant(CODES * np.arange(parts)[None], "int32"))
+    vectors = add("Gather", constant(packed.books, "int8"), places, axis=0)
+    # Sums of whole numbers do not depend on their order, so all runtimes agree to the bit.
+    summed = add("ReduceSum", graph.cast(vectors, "INT32"), constant([0]), keepdims=0)
+    flat = graph.cast(add("Reshape", summed, constant([-1])), "FLOAT")
+    count = graph.cast(add("Shape", buckets), "FLOAT")
+    mean = add("Div", flat, add("Sqrt", count))
+    scaled = add("Mul", mean, constant(packed.scale, "float32"))
+    hidden = add("Relu", add("Add", scaled, constant(head.shift, "float32")))
     product = add("MatMul", hidden, constant(head.weights, "float32"))
     return add("Add", product, constant(head.bias, "float32"))
 

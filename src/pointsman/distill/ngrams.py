@@ -46,7 +46,7 @@ class Bags(Struct, frozen=True):
 def scheme(
     buckets: int,
     *,
-    orders: Sequence[int] = (2, 3, 4, 5, 6),
+    orders: Sequence[int] = (2, 3, 4),
     words: Sequence[Sequence[int]] = ((1,), (1, 1), (1, 0, 1)),
     seed: int = 0,
 ) -> Scheme:

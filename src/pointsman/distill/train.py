@@ -8,23 +8,25 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from pointsman.distill.calibrate import best_thresholds, platt, probabilities, temperature
-from pointsman.distill.fit import Network, Plan, fit, matrix
 from pointsman.distill.graph import Head, write
+from pointsman.distill.learn import Recipe, Student, learn
 from pointsman.distill.metrics import Scores, score
-from pointsman.distill.ngrams import Scheme, bags, scheme
+from pointsman.distill.ngrams import Scheme, scheme
+from pointsman.distill.recipe import Measure, layout, measure, recipe
 from pointsman.distill.rows import Row, label_set
-from pointsman.distill.shrink import pack, scales
+from pointsman.distill.shrink import CODES, Packed
 from pointsman.errors import DistillError, MissingExtra
 
-__all__ = ["MIN_SIZE_BYTES", "HeldOut", "TrainSettings", "Trained", "train"]
+__all__ = ["HeldOut", "TrainSettings", "Trained", "train"]
 
-MIN_SIZE_BYTES = 40 * 1024
+MIN_BUCKETS = 1024
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT_ROWS = 4000
 VERSION = "1"
@@ -39,7 +41,6 @@ class TrainSettings(Struct, frozen=True, kw_only=True):
     size_bytes: int = 256 * 1024
     seed: int = 0
     other: bool = False
-    epochs: int | None = None
 
 
 class HeldOut(Struct, frozen=True):
@@ -88,40 +89,27 @@ def train(
     began = time.monotonic()
     names = label_set(rows)
     labels, multi = names.names, names.multi
-    how, width = _shape(labels, settings)
     progress("read", 0, 1)
-    texts = [row.text.encode("utf-8", "surrogatepass") for row in rows]
-    features = matrix(bags(texts, how), how.buckets)
+    texts = [row.text for row in rows]
+    data = [text.encode("utf-8", "surrogatepass") for text in texts]
+    seen = measure(data)
     targets, weights = _targets(rows, labels, multi)
+    how, plan = _shape(seen, labels, settings)
     progress("read", 1, 1)
-    plan = Plan(width=width, epochs=settings.epochs or 20, seed=settings.seed)
-    out = _held_out(texts, settings.seed)
-    trial = fit(
-        features[~out], targets[~out], weights[~out], plan, multi=multi,
-        progress=lambda done, total: progress("try", done, total),
-    )  # fmt: skip
-    held = trial.logits(features[out])
-    network = fit(
-        features, targets, weights, plan, multi=multi,
-        progress=lambda done, total: progress("fit", done, total),
-    )  # fmt: skip
+    out = _held_out(data, settings.seed)
+    trial, final = _both(texts, targets, weights, out, how, plan, multi, settings, progress)
+    held = trial.logits([each for each, held_out in zip(data, out, strict=True) if held_out])
     slope, offset, thresholds, heat = _calibration(held, targets[out], multi)
     p = probabilities(held * slope + offset, multi=multi)
-    places = tuple(out.nonzero()[0].tolist())
-    truth = [rows[index].labels for index in places]
-    told = _told(p, labels, thresholds, multi)
-    scores = score(truth, told, labels, p.tolist(), multi=multi)
-    data = write(
-        how,
-        _head(network, slope, offset, thresholds),
-        labels,
-        multi=multi,
-        facts=_facts(labels, multi, thresholds, heat, len(rows), settings),
-    )
-    if len(data) > settings.size_bytes:
-        raise DistillError(f"the file takes {len(data)} bytes, over {settings.size_bytes}")
+    truth = [rows[index].labels for index in out.nonzero()[0]]
+    scores = score(truth, _told(p, labels, thresholds, multi), labels, p.tolist(), multi=multi)
+    facts = _facts(labels, multi, thresholds, heat, len(rows), settings)
+    head = _head(final, slope, offset, thresholds)
+    data_out = write(how, head, labels, multi=multi, facts=facts)
+    if len(data_out) > settings.size_bytes:
+        raise DistillError(f"the file takes {len(data_out)} bytes, over {settings.size_bytes}")
     return Trained(
-        onnx=data,
+        onnx=data_out,
         labels=labels,
         multi=multi,
         held_out=scores,
@@ -129,8 +117,45 @@ def train(
         temperature=heat,
         seconds=time.monotonic() - began,
         rows=len(rows),
-        held_out_rows=HeldOut(places, tuple(map(tuple, told)), p),
     )
+
+
+def _both(
+    texts: Sequence[str],
+    targets: Any,
+    weights: Any,
+    out: Any,
+    how: Scheme,
+    plan: Recipe,
+    multi: bool,
+    settings: TrainSettings,
+    progress: Progress,
+) -> tuple[Student, Student]:
+    """One network learned without the rows held out, to measure and calibrate by, and one from all.
+
+    They learn side by side on two threads.
+    """
+    done = {"trial": 0, "final": 0}
+
+    def told(which: str) -> Callable[[int, int], None]:
+        def tell(count: int, total: int) -> None:
+            done[which] = count
+            progress("learn", sum(done.values()), 2 * total)
+
+        return tell
+
+    kept = ~out
+    some = [text for text, keep in zip(texts, kept, strict=True) if keep]
+    with ThreadPoolExecutor(2) as pool:
+        trial = pool.submit(
+            learn, some, targets[kept], weights[kept], how, plan, multi=multi,
+            seed=settings.seed, progress=told("trial"),
+        )  # fmt: skip
+        final = pool.submit(
+            learn, texts, targets, weights, how, plan, multi=multi,
+            seed=settings.seed, progress=told("final"),
+        )  # fmt: skip
+        return trial.result(), final.result()
 
 
 def _require_extra() -> None:
@@ -142,34 +167,35 @@ def _require_extra() -> None:
         raise MissingExtra("training a classifier", "train") from error
 
 
-def _shape(labels: Sequence[str], settings: TrainSettings) -> tuple[Scheme, int]:
-    """The scheme and the width of the table that fill the size."""
-    width = 32 if len(labels) > 16 else 16
-    empty = scheme(2)
-    left = settings.size_bytes - len(_empty_file(empty, width, labels, settings)) - 64
-    buckets = left // (width // 2)
-    if buckets < 256:
-        raise DistillError(
-            f"{settings.size_bytes} bytes are too few for {len(labels)} labels: give"
-            f" {settings.size_bytes - left + 4096 * width // 2} or more"
-        )
-    return scheme(buckets, seed=settings.seed), width
+def _shape(seen: Measure, labels: Sequence[str], settings: TrainSettings) -> tuple[Scheme, Recipe]:
+    """The scheme and the recipe that fill the size."""
+    for leanest in (False, True):
+        spare = settings.size_bytes - _empty_bytes(64, 1, labels, settings)
+        width, parts = (16, 1) if leanest else layout(seen, len(labels), spare)
+        left = settings.size_bytes - _empty_bytes(width, parts, labels, settings)
+        if left >= MIN_BUCKETS * parts:
+            return scheme(left // parts), recipe(seen, width, parts)
+    raise DistillError(
+        f"{settings.size_bytes} bytes are too few for {len(labels)} labels: give"
+        f" {settings.size_bytes - left + MIN_BUCKETS} or more"
+    )
 
 
-def _empty_file(how: Scheme, width: int, labels: Sequence[str], settings: TrainSettings) -> bytes:
+def _empty_bytes(width: int, parts: int, labels: Sequence[str], settings: TrainSettings) -> int:
+    """The size of a file but for its codes."""
     import numpy as np
 
     count = len(labels)
-    network = Network(
-        table=np.zeros((how.buckets, width), np.float32),
-        shift=np.zeros(width, np.float32),
-        weights=np.zeros((width, count), np.float32),
-        bias=np.zeros(count, np.float32),
+    packed = Packed(
+        codes=np.zeros((2, parts), np.uint8),
+        books=np.zeros((CODES * parts, width // parts), np.int8),
+        scale=np.zeros(width),
     )
     thresholds = np.full(count, 0.123456789, np.float32)
-    one, none = np.ones(count), np.zeros(count)
+    head = Head(packed, np.zeros(width), np.zeros((width, count)), np.zeros(count), thresholds)
     facts = _facts(labels, True, thresholds, 1.23456789, 10**9, settings)
-    return write(how, _head(network, one, none, thresholds), labels, multi=True, facts=facts)
+    # The few bytes more are for lengths that take more digits in the whole file.
+    return len(write(scheme(2), head, labels, multi=True, facts=facts)) + 64
 
 
 def _targets(rows: Sequence[Row], labels: Sequence[str], multi: bool) -> tuple[Any, Any]:
@@ -227,11 +253,10 @@ def _told(p: Any, labels: Sequence[str], thresholds: Any, multi: bool) -> list[t
     return [tuple(labels[c] for c in range(len(labels)) if row[c] >= thresholds[c]) for row in p]
 
 
-def _head(network: Network, slope: Any, offset: Any, thresholds: Any) -> Head:
-    scale = scales(network.table)
+def _head(student: Student, slope: Any, offset: Any, thresholds: Any) -> Head:
+    network = student.network
     return Head(
-        table=pack(network.table, scale),
-        scale=scale,
+        table=student.packed,
         shift=network.shift,
         weights=network.weights * slope,
         bias=network.bias * slope + offset,
