@@ -55,6 +55,7 @@ FRUITLESS_ROUNDS = 2
 MAX_ROUNDS = 200
 PATIENCE = 3
 MIN_RISE = 0.005
+MIN_HELD_OUT = 50
 GROWTH = 1.25
 OWN_ROUNDS = 4
 FLOOR_ROWS = 40
@@ -420,7 +421,8 @@ class Run:
 
     def _flat(self) -> bool:
         """Whether the last checks brought nothing over the best one before them."""
-        values = [each.agreement for each in self._curve]
+        # On few rows a student is right or wrong by chance.
+        values = [each.agreement for each in self._curve if each.held_out >= MIN_HELD_OUT]
         if len(values) <= PATIENCE:
             return False
         return max(values[-PATIENCE:]) < max(values[:-PATIENCE]) + MIN_RISE
