@@ -60,6 +60,7 @@ GROWTH = 1.25
 OWN_ROUNDS = 4
 FLOOR_ROWS = 40
 CUT_SHARE = 0.3
+NO_ROUND = "what is left under the cap does not pay for another round"
 MIN_ASKED, WASTED_SHARE = 20, 0.25
 
 
@@ -202,7 +203,7 @@ class Run:
                 return done
             portions = self._portions(number, sparing)
             if not portions:
-                return self._asker.stopped or "the cap on what may be spent"
+                return self._asker.stopped or NO_ROUND
             gained = await self._round(number, portions)
             fruitless = 0 if gained else fruitless + 1
             if self._asker.stopped:
@@ -256,7 +257,7 @@ class Run:
         if self._ledger.decided(f"{self._name}/{key}/answered") is None:
             questions = questions[: self._fitting([each.question for each in questions])]
         if not questions:
-            self._asker.stopped = "the cap on what may be spent"
+            self._asker.stopped = NO_ROUND
             return 0
         answers = await self._ask(f"{key}/answered", [each.question for each in questions])
         candidates: list[Candidate] = []
