@@ -28,7 +28,7 @@ class Head(Struct, frozen=True):
     """What follows the n-grams; arrays of numpy.
 
     `table` is what `shrink` packed. `shift` (width,), `weights` (width, C) and `bias` (C,) are
-    numbers, `weights` stored as float16; calibration is part of the last two. `thresholds` (C,) are for multi-label; `reject` is
+    numbers, `weights` stored in 16 bits; calibration is part of the last two. `thresholds` (C,) are for multi-label; `reject` is
     the probability below which `labels[-1]` is chosen instead, for single-label with an other class.
     """
 
@@ -243,7 +243,10 @@ def _logits(graph: _Graph, buckets: str, head: Head) -> str:
     mean = add("Div", flat, add("Sqrt", count))
     scaled = add("Mul", mean, constant(packed.scale, "float32"))
     hidden = add("Relu", add("Add", scaled, constant(head.shift, "float32")))
-    weights = graph.cast(constant(head.weights, "float16"), "FLOAT")
+    # 16-bit whole numbers and one scale: half the bytes, and computed once, at load.
+    step = max(float(np.abs(head.weights).max()) / 32767, 1e-30)
+    small = graph.cast(constant(np.rint(head.weights / step), "int16"), "FLOAT")
+    weights = add("Mul", small, constant(step, "float32"))
     product = add("MatMul", hidden, weights)
     return add("Add", product, constant(head.bias, "float32"))
 

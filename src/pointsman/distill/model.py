@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from pointsman.distill.untrusted import check
 from pointsman.errors import DistillError, MissingExtra
 
 __all__ = ["MAX_MODEL_BYTES", "MAX_TEXT_BYTES", "Prediction", "TextClassifier"]
@@ -56,6 +57,7 @@ class TextClassifier:
             raise DistillError(
                 f"{name} is over {MAX_MODEL_BYTES} bytes: no classifier of Pointsman's"
             )
+        check(data, name)
         session = _session(data, name)
         labels, multi = _described(session.get_modelmeta().custom_metadata_map, name)
         _check_form(session, len(labels), name)

@@ -1,11 +1,10 @@
-"""Rows in, a classifier's file out: fits, calibrates on rows held out, and writes the graph.
+"""Rows in, a classifier's file out: learns, calibrates on rows held out, and writes the graph.
 
 Needs the extra `train`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,33 +13,36 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pointsman.distill.calibrate import best_thresholds, platt, probabilities, temperature
+from pointsman.distill.calibrate import Calibration, calibrate
+from pointsman.distill.examples import Examples, examples, held_out
 from pointsman.distill.graph import Head, write
 from pointsman.distill.learn import Recipe, Student, learn
 from pointsman.distill.metrics import Scores, score
 from pointsman.distill.ngrams import Scheme, scheme
+from pointsman.distill.outliers import outliers
 from pointsman.distill.recipe import Measure, layout, measure, recipe
-from pointsman.distill.rows import Row, label_set
+from pointsman.distill.rows import Row
 from pointsman.distill.shrink import CODES, Packed
 from pointsman.errors import DistillError, MissingExtra
 
 __all__ = ["HeldOut", "TrainSettings", "Trained", "train"]
 
 MIN_BUCKETS = 1024
-HELD_OUT_SHARE = 0.1
-MAX_HELD_OUT_ROWS = 4000
+OUTLIERS_MEASURED = 400
 VERSION = "1"
 
 Progress = Callable[[str, int, int], None]
 
 
 class TrainSettings(Struct, frozen=True, kw_only=True):
-    """How to train. `size_bytes` is the most that the file may take; `other` adds a label for texts
-    that belong to none of the others (single-label only)."""
+    """How to train. `size_bytes` is the most that the file may take; `other` adds a label `other`
+    for texts that belong to none of the rest (single-label only). `quick` learns without the
+    ensemble: some tenths of the time, for a point or so of accuracy."""
 
     size_bytes: int = 256 * 1024
     seed: int = 0
     other: bool = False
+    quick: bool = False
 
 
 class HeldOut(Struct, frozen=True):
@@ -58,7 +60,9 @@ class Trained(Struct, frozen=True):
     """A classifier's file and what is known of it.
 
     `held_out` are the scores on rows that were not learned from, at the same settings. `thresholds`
-    are per label for multi-label, else empty; `temperature` is 1 for multi-label.
+    are per label for multi-label, else empty; `temperature` is 1 for multi-label. With an other
+    class `rejected` is the share of made-up outliers, none of them learned from, that are told to
+    be other; `reject` is the probability below which a text is.
     """
 
     onnx: bytes
@@ -70,6 +74,8 @@ class Trained(Struct, frozen=True):
     seconds: float
     rows: int
     held_out_rows: HeldOut | None = None
+    reject: float | None = None
+    rejected: float | None = None
 
 
 def train(
@@ -87,47 +93,40 @@ def train(
     """
     _require_extra()
     began = time.monotonic()
-    names = label_set(rows)
-    labels, multi = names.names, names.multi
     progress("read", 0, 1)
-    texts = [row.text for row in rows]
-    data = [text.encode("utf-8", "surrogatepass") for text in texts]
-    seen = measure(data)
-    targets, weights = _targets(rows, labels, multi)
-    how, plan = _shape(seen, labels, settings)
+    data = examples(rows, other=settings.other, seed=settings.seed)
+    out = held_out(data, settings.seed)
+    how, plan = _shape(measure(data.encoded()), data.labels, settings)
     progress("read", 1, 1)
-    out = _held_out(data, settings.seed)
-    trial, final = _both(texts, targets, weights, out, how, plan, multi, settings, progress)
-    held = trial.logits([each for each, held_out in zip(data, out, strict=True) if held_out])
-    slope, offset, thresholds, heat = _calibration(held, targets[out], multi)
-    p = probabilities(held * slope + offset, multi=multi)
-    truth = [rows[index].labels for index in out.nonzero()[0]]
-    scores = score(truth, _told(p, labels, thresholds, multi), labels, p.tolist(), multi=multi)
-    facts = _facts(labels, multi, thresholds, heat, len(rows), settings)
-    head = _head(final, slope, offset, thresholds)
-    data_out = write(how, head, labels, multi=multi, facts=facts)
-    if len(data_out) > settings.size_bytes:
-        raise DistillError(f"the file takes {len(data_out)} bytes, over {settings.size_bytes}")
+    trial, final = _both(data, out, how, plan, settings, progress)
+    held = data.take(out)
+    seen = trial.logits(held.encoded())
+    found = calibrate(seen, held.targets, multi=data.multi, other=settings.other)
+    p = found.probabilities(seen)
+    told = found.told(p, data.labels)
+    places = tuple(map(int, out.nonzero()[0]))
+    truth = [rows[place].labels for place in places]
+    rejected = _rejected(trial, found, data, settings) if settings.other else None
     return Trained(
-        onnx=data_out,
-        labels=labels,
-        multi=multi,
-        held_out=scores,
-        thresholds=() if thresholds is None else tuple(map(float, thresholds)),
-        temperature=heat,
+        onnx=_file(how, final, found, data, settings),
+        labels=data.labels,
+        multi=data.multi,
+        held_out=score(truth, told, data.labels, p.tolist(), multi=data.multi, seed=settings.seed),
+        thresholds=() if found.thresholds is None else tuple(map(float, found.thresholds)),
+        temperature=found.temperature,
         seconds=time.monotonic() - began,
         rows=len(rows),
+        held_out_rows=HeldOut(places, tuple(told), p),
+        reject=found.reject,
+        rejected=rejected,
     )
 
 
 def _both(
-    texts: Sequence[str],
-    targets: Any,
-    weights: Any,
+    data: Examples,
     out: Any,
     how: Scheme,
     plan: Recipe,
-    multi: bool,
     settings: TrainSettings,
     progress: Progress,
 ) -> tuple[Student, Student]:
@@ -135,27 +134,49 @@ def _both(
 
     They learn side by side on two threads.
     """
-    done = {"trial": 0, "final": 0}
+    done = [0, 0]
 
-    def told(which: str) -> Callable[[int, int], None]:
+    def run(which: int, part: Examples) -> Student:
         def tell(count: int, total: int) -> None:
             done[which] = count
-            progress("learn", sum(done.values()), 2 * total)
+            progress("learn", sum(done), 2 * total)
 
-        return tell
+        return learn(
+            part.texts, part.targets, part.weights, how, plan, multi=data.multi,
+            seed=settings.seed, progress=tell,
+        )  # fmt: skip
 
-    kept = ~out
-    some = [text for text, keep in zip(texts, kept, strict=True) if keep]
     with ThreadPoolExecutor(2) as pool:
-        trial = pool.submit(
-            learn, some, targets[kept], weights[kept], how, plan, multi=multi,
-            seed=settings.seed, progress=told("trial"),
-        )  # fmt: skip
-        final = pool.submit(
-            learn, texts, targets, weights, how, plan, multi=multi,
-            seed=settings.seed, progress=told("final"),
-        )  # fmt: skip
-        return trial.result(), final.result()
+        both = [pool.submit(run, 0, data.take(~out)), pool.submit(run, 1, data)]
+        return both[0].result(), both[1].result()
+
+
+def _rejected(trial: Student, found: Calibration, data: Examples, settings: TrainSettings) -> float:
+    texts = outliers(data.texts[: data.rows], OUTLIERS_MEASURED, settings.seed, measuring=True)
+    seen = trial.logits([text.encode("utf-8", "surrogatepass") for text in texts])
+    told = found.told(found.probabilities(seen), data.labels)
+    return sum(each == data.labels[-1:] for each in told) / len(told)
+
+
+def _file(
+    how: Scheme, student: Student, found: Calibration, data: Examples, settings: TrainSettings
+) -> bytes:
+    network = student.network
+    head = Head(
+        table=student.packed,
+        shift=network.shift,
+        weights=network.weights * found.slope,
+        bias=network.bias * found.slope + found.offset,
+        thresholds=found.thresholds,
+        reject=found.reject,
+    )
+    facts = _facts(
+        data.labels, data.multi, found.thresholds, found.temperature, data.rows, settings
+    )
+    onnx = write(how, head, data.labels, multi=data.multi, facts=facts)
+    if len(onnx) > settings.size_bytes:
+        raise DistillError(f"the file takes {len(onnx)} bytes, over {settings.size_bytes}")
+    return onnx
 
 
 def _require_extra() -> None:
@@ -174,7 +195,7 @@ def _shape(seen: Measure, labels: Sequence[str], settings: TrainSettings) -> tup
         width, parts = (16, 1) if leanest else layout(seen, len(labels), spare)
         left = settings.size_bytes - _empty_bytes(width, parts, labels, settings)
         if left >= MIN_BUCKETS * parts:
-            return scheme(left // parts), recipe(seen, width, parts)
+            return scheme(left // parts), recipe(seen, width, parts, quick=settings.quick)
     raise DistillError(
         f"{settings.size_bytes} bytes are too few for {len(labels)} labels: give"
         f" {settings.size_bytes - left + MIN_BUCKETS} or more"
@@ -196,72 +217,6 @@ def _empty_bytes(width: int, parts: int, labels: Sequence[str], settings: TrainS
     facts = _facts(labels, True, thresholds, 1.23456789, 10**9, settings)
     # The few bytes more are for lengths that take more digits in the whole file.
     return len(write(scheme(2), head, labels, multi=True, facts=facts)) + 64
-
-
-def _targets(rows: Sequence[Row], labels: Sequence[str], multi: bool) -> tuple[Any, Any]:
-    import numpy as np
-
-    place = {label: index for index, label in enumerate(labels)}
-    targets = np.zeros((len(rows), len(labels)), np.float32)
-    for index, row in enumerate(rows):
-        for label in row.labels:
-            targets[index, place[label]] = 1
-        if row.soft:
-            told = np.zeros(len(labels), np.float32)
-            for label, p in row.soft.items():
-                if label in place:
-                    told[place[label]] = p
-            if multi or told.sum() > 0:
-                targets[index] = told if multi else told / told.sum()
-    weights = np.array([row.weight for row in rows], np.float32)
-    return targets, weights / weights.mean()
-
-
-def _held_out(texts: Sequence[bytes], seed: int) -> Any:
-    """Which rows are held out, by a hash of the text, so that equal texts stay together."""
-    import numpy as np
-
-    key = str(seed).encode()
-    draw = np.array(
-        [
-            int.from_bytes(hashlib.blake2b(text.lower(), digest_size=4, key=key).digest())
-            for text in texts
-        ]
-    )
-    share = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / len(texts))
-    out = draw < np.quantile(draw, max(share, 2 / len(texts)))
-    out[np.argmin(draw)] = True
-    return out
-
-
-def _calibration(logits: Any, targets: Any, multi: bool) -> tuple[Any, Any, Any, float]:
-    """Slope and offset of each label's logit, thresholds (None for single-label), temperature."""
-    import numpy as np
-
-    if multi:
-        curve = platt(logits, targets)
-        p = probabilities(logits * curve.slope + curve.offset, multi=True)
-        return curve.slope, curve.offset, best_thresholds(p, targets), 1.0
-    heat = temperature(logits, targets)
-    count = targets.shape[1]
-    return np.full(count, 1 / heat), np.zeros(count), None, heat
-
-
-def _told(p: Any, labels: Sequence[str], thresholds: Any, multi: bool) -> list[tuple[str, ...]]:
-    if not multi:
-        return [(labels[int(best)],) for best in p.argmax(axis=1)]
-    return [tuple(labels[c] for c in range(len(labels)) if row[c] >= thresholds[c]) for row in p]
-
-
-def _head(student: Student, slope: Any, offset: Any, thresholds: Any) -> Head:
-    network = student.network
-    return Head(
-        table=student.packed,
-        shift=network.shift,
-        weights=network.weights * slope,
-        bias=network.bias * slope + offset,
-        thresholds=thresholds,
-    )
 
 
 def _facts(
