@@ -17,7 +17,8 @@ __all__ = ["BLOCK", "SINGLE", "SPACE", "WORD", "Tables", "tables"]
 
 # Characters are looked up in blocks; a block with nothing to fold shares the empty row.
 BLOCK = 64
-BLOCKS = 1024
+# Those of plane 0, and a last one, with nothing to fold, for all planes above.
+BLOCKS = 1025
 # Classes of a character: a space, part of a word, a word by itself (marks, ideographs, emoji).
 SPACE, WORD, SINGLE = 0, 1, 2
 
@@ -41,7 +42,7 @@ _SINGLE_BLOCKS = (
     (0xE000, 0xFB00),
     (0xFE00, 0xFE80),
     (0xFF00, 0xFF40),
-    (0xFFC0, 0x10000),
+    (0xFFC0, 0x10040),
 )
 _PUNCTUATION = {
     "Pd": "-", "Ps": "(", "Pe": ")", "Pi": '"', "Pf": '"', "Pc": "_",
@@ -58,8 +59,8 @@ class Tables(Struct, frozen=True):
     `lead` (256,) bool: a byte that starts a character; `more` (256,) uint8: how many follow it.
     `steps` (4, 4) int32: for each of these numbers, the weights of the character's first byte and
     the next three in its code point; `base` (4,) int32 what is added.
-    `rows` (1024,) uint8: the row of a block of 64 code points in `targets`, (rows x 64,) uint16,
-    where 0 stands for itself. `classes` (128 + 1024,) uint8: the class of a folded code, first of
+    `rows` (1025,) uint8: the row of a block of 64 code points in `targets`, (rows x 64,) uint16,
+    where 0 stands for itself. `classes` (128 + 1025,) uint8: the class of a folded code, first of
     those below 128, then of each block.
     """
 

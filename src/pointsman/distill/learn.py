@@ -19,13 +19,15 @@ from pointsman.distill.shrink import Packed, Quantiser, unpack
 
 __all__ = ["Recipe", "Student", "learn"]
 
-# The teachers see texts in different ways; what they agree on is what holds.
-_VIEWS: tuple[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]], ...] = (
-    ((2, 3, 4), ((1,), (1, 1), (1, 0, 1))),
-    ((2, 3), ((1,), (1, 1), (1, 0, 1), (1, 1, 1))),
-    ((1, 2, 3), ((1,), (1, 1), (1, 0, 1))),
-    ((3, 4, 5), ((1,), (1, 1), (1, 0, 1))),
-    ((2, 3, 4, 5, 6), ((1,), (1, 1), (1, 0, 1))),
+# The teachers see texts in different ways, and more or less of them at a time; what they agree on is
+# what holds.
+_SKIPS = ((1,), (1, 1), (1, 0, 1))
+_VIEWS: tuple[tuple[tuple[int, ...], tuple[tuple[int, ...], ...], float], ...] = (
+    ((2, 3, 4), _SKIPS, 0.6),
+    ((2, 3), (*_SKIPS, (1, 1, 1)), 0.8),
+    ((1, 2, 3), _SKIPS, 0.6),
+    ((3, 4, 5), _SKIPS, 0.8),
+    ((2, 3, 4, 5, 6), _SKIPS, 0.8),
 )
 # How much the ensemble's word counts against the label that a row has.
 TRUST = 0.5
@@ -118,12 +120,13 @@ def _taught(
     rows, labels = targets.shape
     total = np.zeros((len(data), labels), np.float32)
     for number in range(recipe.teachers):
-        orders, words = _VIEWS[number % len(_VIEWS)]
+        orders, words, dropout = _VIEWS[number % len(_VIEWS)]
         how = scheme(recipe.teacher_buckets, orders=orders, words=words, seed=seed + number)
         features, _ = _dense(matrix(bags(data, how), how.buckets), rows)
         network = start(features.shape[1], labels, recipe.teacher_width, seed + number)
         plan = Plan(
             epochs=recipe.teacher_epochs, batch_rows=recipe.batch_rows, seed=seed + number,
+            dropout=dropout,
             smoothing=0.0 if multi else 0.1,
         )  # fmt: skip
         fit(network, features[:rows], targets, weights, plan, multi=multi, progress=progress)

@@ -77,6 +77,6 @@ def recipe(seen: Measure, width: int, parts: int, *, quick: bool = False) -> Rec
         teacher_buckets=1 << 17 if width > 16 else 1 << 18,
         teacher_epochs=min(most, max(least, 10)),
         made=made,
-        epochs=min(most, max(least // (1 + made), 10 if not made else 7)),
+        epochs=min(most, max(least // (1 + made), 10)),
         batch_rows=batch,
     )
