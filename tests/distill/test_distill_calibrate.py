@@ -27,6 +27,13 @@ def test_the_temperature_that_made_the_rows_is_found() -> None:
     assert temperature(LOGITS * 3, targets) == pytest.approx(3, rel=0.1)
 
 
+def test_rows_told_right_without_fail_do_not_make_it_sure_of_everything() -> None:
+    logits = np.tile([2.0, 0.0], (50, 1))
+    targets = np.tile([1.0, 0.0], (50, 1))
+    p = softmax(logits / temperature(logits, targets), axis=1)
+    assert 0.95 < p[0, 0] < 0.999
+
+
 def test_the_curve_that_made_the_rows_is_found() -> None:
     truth = expit(0.5 * LOGITS[:, :1] - 1)
     targets = (RNG.random((4000, 1)) < truth).astype(float)

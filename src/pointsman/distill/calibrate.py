@@ -19,8 +19,9 @@ __all__ = [
 
 # With an other class, this share of the held-out rows of all other classes is given up as other.
 REJECTED_SHARE = 0.03
+MOST_REJECT = 0.95
 
-TEMPERATURES = (0.05, 20.0)
+TEMPERATURES = (0.1, 20.0)
 # A label seen on fewer held-out rows than about this is drawn to what holds for all labels.
 PRIOR_ROWS = 10
 RIDGE = 1.0
@@ -84,7 +85,8 @@ def calibrate(logits: Any, targets: Any, *, multi: bool, other: bool = False) ->
     if other:
         inside = targets[:, :-1].sum(axis=1) > 0.5
         p = probabilities(logits[inside] / heat, multi=False)[:, :-1]
-        reject = float(np.quantile(p.max(axis=1), REJECTED_SHARE)) if len(p) else 0.5
+        cut = float(np.quantile(p.max(axis=1), REJECTED_SHARE)) if len(p) else 0.5
+        reject = min(cut, MOST_REJECT)
     return Calibration(False, np.full(count, 1 / heat), np.zeros(count), None, heat, reject)
 
 
@@ -98,14 +100,20 @@ def probabilities(logits: Any, *, multi: bool) -> Any:
 def temperature(logits: Any, targets: Any) -> float:
     """Give what to divide logits by so that the held-out rows' loss is least.
 
+    Targets are drawn in by one part in the number of rows, as Platt's are, so that rows that are all
+    told right do not make the classifier sure of everything.
+
     Source: Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
     """
     import numpy as np
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
+    doubt = 1 / (len(targets) + 2)
+    soft = targets * (1 - doubt) + doubt / targets.shape[1]
+
     def loss(log_t: float) -> float:
-        return -float((targets * log_softmax(logits / np.exp(log_t), axis=1)).sum())
+        return -float((soft * log_softmax(logits / np.exp(log_t), axis=1)).sum())
 
     low, high = np.log(TEMPERATURES)
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))

@@ -15,11 +15,45 @@ from pointsman.errors import DistillError
 __all__ = ["OPERATORS", "check"]
 
 OPERATORS = frozenset(
-    (
-        "Add And ArgMax BitShift Cast Clip Compress Concat CumSum Div Equal Gather Greater Less"
-        " MatMul Max Min Mod Mul NonZero Not Or Pad Range ReduceMax ReduceSum Relu Reshape Shape Sigmoid Slice"
-        " Softmax Sqrt Squeeze Sub Tanh Where"
-    ).split()
+    [
+        "Add",
+        "And",
+        "ArgMax",
+        "BitShift",
+        "Cast",
+        "Clip",
+        "Compress",
+        "Concat",
+        "CumSum",
+        "Div",
+        "Equal",
+        "Gather",
+        "Greater",
+        "Less",
+        "MatMul",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "NonZero",
+        "Not",
+        "Or",
+        "Pad",
+        "Range",
+        "ReduceMax",
+        "ReduceSum",
+        "Relu",
+        "Reshape",
+        "Shape",
+        "Sigmoid",
+        "Slice",
+        "Softmax",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Tanh",
+        "Where",
+    ]
 )
 MAX_NODES = 1000
 
