@@ -22,4 +22,4 @@ def test_the_sentences_are_of_many_scripts_and_each_once() -> None:
     sentences = everyday()
     assert len(sentences) == len(set(sentences)) > 100
     text = "".join(sentences)
-    assert all(char in text for char in "д日γ한ל")
+    assert all(char in text for char in "д日γ오ל")
