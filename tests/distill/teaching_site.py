@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import re
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,9 @@ from pointsman.distill.teacher.budget import Budget, Limits
 from pointsman.distill.teacher.caller import Caller
 from pointsman.distill.teacher.ledger import Ledger
 from pointsman.distill.teacher.plan import Task
+from pointsman.distill.teacher.proxy import quick_student
 from pointsman.distill.teacher.run import Outcome, Run, Settings, make_plan
-from pointsman.distill.teacher.student import Guess, trained_student
+from pointsman.distill.teacher.student import Student
 from pointsman.door import Door
 
 LABELS = ("billing", "technical", "sales")
@@ -36,35 +34,11 @@ def config_for(url: str, *, price: bool = True, dialect: str = "openai") -> Conf
     )
 
 
-def naive_bayes(rows: Sequence[Row], texts: Sequence[str]) -> list[Guess]:
-    """A student that is learned in a moment."""
-    names = sorted({label for row in rows for label in row.labels})
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        for label in row.labels:
-            counts[label].update(words(row.text))
-    vocabulary = {word for each in counts.values() for word in each}
-    totals = {name: sum(counts[name].values()) + len(vocabulary) for name in names}
-    found = []
-    for text in texts:
-        logs = {
-            name: sum(math.log((counts[name][word] + 1) / totals[name]) for word in words(text))
-            for name in names
-        }
-        top = max(logs.values())
-        weights = [math.exp(logs[name] - top) for name in names]
-        scores = tuple(weight / sum(weights) for weight in weights)
-        found.append(Guess((max(names, key=lambda name: logs[name]),), scores))
-    return found
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
-
-
-def accuracy(rows: Sequence[Row], test: Sequence[tuple[str, str]]) -> float:
-    """The accuracy of the classifier that is learned from rows, at the size that users get."""
-    guesses = trained_student(256 * 1024, 0)(rows, [text for text, _ in test])
+def accuracy(
+    rows: Sequence[Row], test: Sequence[tuple[str, str]], student: Student = quick_student
+) -> float:
+    """The accuracy on a test set of what a student learns from rows."""
+    guesses = student(rows, [text for text, _ in test])
     return sum(g.labels == (label,) for g, (_, label) in zip(guesses, test, strict=True)) / len(
         test
     )
@@ -91,7 +65,6 @@ async def teaching(
     task: Task | None = None,
     price: bool = True,
     dialect: str = "openai",
-    student: Any = naive_bayes,
     known: Sequence[tuple[str, str]] = (),
     **settings: Any,
 ) -> Outcome:
@@ -107,5 +80,5 @@ async def teaching(
             )
             plan = await make_plan(task, caller, notes)
             chosen = Settings(task=task, rows=rows, seed=seed, **settings)
-            run = Run(chosen, plan, caller, ledger, student, known=known)
+            run = Run(chosen, plan, caller, ledger, quick_student, known=known)
             return await run.gather(own)

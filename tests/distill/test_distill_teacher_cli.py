@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from pointsman.cli import cli
 from pointsman.distill.model import TextClassifier
+from pointsman.distill.sample import Sample
 from pointsman.errors import PointsmanError
 from pointsman.testing import FakeProvider, Faults, ScriptedTeacher
 
@@ -53,6 +54,26 @@ class Site:
         return result.exception
 
 
+class Learned(dict[str, Any]):
+    """What was handed on to be learned from, in place of a training, which takes its time."""
+
+    def __call__(self, out: Path, sample: Sample, **given: Any) -> None:
+        self.update(given, rows=sample.rows)
+        value = {
+            "rows": len(sample.rows),
+            "teacher": given["teacher"],
+            "notes": given["more_notes"],
+        }
+        click.echo(json.dumps(value))
+
+
+@pytest.fixture
+def learned(monkeypatch: pytest.MonkeyPatch) -> Learned:
+    made = Learned()
+    monkeypatch.setattr("pointsman.cli.distill_new.learn_and_write", made)
+    return made
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     script = ScriptedTeacher("support", Faults(wrong_class=0.05, blind_error=0.05, duplicate=0.05))
@@ -61,6 +82,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_a_description_becomes_a_classifier(site: Site) -> None:
+    """The one test here that trains."""
     test = site.folder / "test.jsonl"
     rows = site.script.clean_rows(120, seed=4)
     test.write_text("".join(json.dumps({"text": t, "label": n}) + "\n" for t, n in rows))
@@ -77,14 +99,16 @@ def test_a_description_becomes_a_classifier(site: Site) -> None:
     assert {json.loads(line)["reason"] for line in turned} >= {"blind label differs"}
     model = TextClassifier.load(site.out / "model.onnx")
     assert model.classify("I was charged $12.50 twice in March.").labels == ("billing",)
-    # Once more: nothing is asked, and the same comes out.
+
+
+def test_the_same_command_again_asks_nothing(site: Site, learned: Learned) -> None:
+    first = site.value("--rows", "120"), learned["rows"]
     asked = len(site.script.paid)
-    again = site.value("--rows", "120", "--test", str(test))
+    assert (site.value("--rows", "120"), learned["rows"]) == first
     assert len(site.script.paid) == asked
-    assert again["accuracy"] == value["accuracy"]
 
 
-def test_the_plan_can_be_seen_and_edited_first(site: Site) -> None:
+def test_the_plan_can_be_seen_and_edited_first(site: Site, learned: Learned) -> None:
     assert site.value("--plan-only")["plan"]["classes"][0]["name"] == "billing"
     path = site.out / "plan.json"
     plan = json.loads(path.read_text())
@@ -97,7 +121,7 @@ def test_the_plan_can_be_seen_and_edited_first(site: Site) -> None:
     assert "plan.json cannot be used" in str(site.error("--rows", "60"))
 
 
-def test_an_unknown_price_needs_a_cap_on_calls_or_a_yes(site: Site) -> None:
+def test_an_unknown_price_needs_a_cap_on_calls_or_a_yes(site: Site, learned: Learned) -> None:
     site.configure("")
     assert "--max-calls" in str(site.error())
     assert "cannot be held" in str(site.error("--max-usd", "1"))
@@ -106,7 +130,7 @@ def test_an_unknown_price_needs_a_cap_on_calls_or_a_yes(site: Site) -> None:
     assert site.value("--rows", "40", "--yes")["teacher"]["rows"] >= 40
 
 
-def test_the_cost_cap_is_said_and_can_be_raised(site: Site) -> None:
+def test_the_cost_cap_is_said_and_can_be_raised(site: Site, learned: Learned) -> None:
     value = site.value("--rows", "400", "--max-usd", "0.15")
     assert value["teacher"]["cost_usd"] <= 0.15
     assert "cap" in value["teacher"]["ended"]
@@ -115,7 +139,7 @@ def test_the_cost_cap_is_said_and_can_be_raised(site: Site) -> None:
     assert max(site.script.paid.values()) == 1
 
 
-def test_own_texts_and_examples(site: Site) -> None:
+def test_own_texts_and_examples(site: Site, learned: Learned) -> None:
     own = site.folder / "own.txt"
     own.write_text("".join(f"{text}\n" for text, _ in site.script.clean_rows(90, seed=6)))
     examples = site.folder / "examples.txt"
@@ -125,12 +149,14 @@ def test_own_texts_and_examples(site: Site) -> None:
         json.loads(each)["stage"] for each in (site.out / "data.jsonl").read_text().splitlines()
     ]
     assert stages.count("own") >= 60
-    assert value["accuracy"] > 0.5
+    assert value["rows"] >= 80
     assert any("pls refund me asap" in prompt for prompt in site.script.paid)
 
 
 @pytest.mark.parametrize("dialect", ["openai", "anthropic"])
-def test_a_batch_costs_half(site: Site, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_costs_half(
+    site: Site, learned: Learned, dialect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pointsman.distill.teacher.batch.FIRST_POLL_S", 0.01)
     site.configure("price = { input = 1.0, output = 4.0 }", dialect)
     value = site.value("--rows", "60", "--batch")
@@ -149,7 +175,7 @@ def test_a_teacher_of_no_use_is_an_error_that_helps(tmp_path: Path) -> None:
     assert (site.out / "rejected.jsonl").exists()
 
 
-def test_a_weak_teacher_is_said_plainly(tmp_path: Path) -> None:
+def test_a_weak_teacher_is_said_plainly(tmp_path: Path, learned: Learned) -> None:
     script = ScriptedTeacher("support", Faults(blind_error=0.5, wrong_class=0.3))
     with FakeProvider(script) as fake:
         site = Site(tmp_path, script, fake.url)

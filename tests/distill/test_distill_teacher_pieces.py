@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pointsman.distill.rows import Row
 from pointsman.distill.teacher.asking import Answer, lean
 from pointsman.distill.teacher.cover import covering
 from pointsman.distill.teacher.dedupe import NearDuplicates
@@ -18,6 +19,7 @@ from pointsman.distill.teacher.label import chunks_of, codes_of, soft_labels
 from pointsman.distill.teacher.language import is_wrong_language, script_of
 from pointsman.distill.teacher.noise import noisy
 from pointsman.distill.teacher.prompts import PROMPTS, fill, prompts_sha256
+from pointsman.distill.teacher.proxy import quick_student
 from pointsman.distill.teacher.rounds import compose
 from pointsman.distill.teacher.select import confused_pairs, most_telling, spread
 from pointsman.testing.teaching import TASKS, write
@@ -239,3 +241,21 @@ def test_prompts_are_filled_in_one_pass_and_their_hash_is_fixed_by_them() -> Non
     with pytest.raises(KeyError):
         fill("label", {})
     assert len(PROMPTS) == 6 and len(prompts_sha256()) == 64
+
+
+def test_the_quick_student_learns_one_label_or_several() -> None:
+    chooser = random.Random(2)
+    task = TASKS["support"]
+    names = [*task.classes]
+    made = [(write(task, names[at % 3], "en", chooser), names[at % 3]) for at in range(360)]
+    rows = [Row(text, (label,)) for text, label in made[:240]]
+    guesses = quick_student(rows, [text for text, _ in made[240:]])
+    assert sum(g.labels == (n,) for g, (_, n) in zip(guesses, made[240:], strict=True)) >= 114
+    assert all(sum(guess.scores) == pytest.approx(1.0) for guess in guesses)
+    several = [
+        Row(f"{a[0]} {b[0]}", tuple(sorted({a[1], b[1]})))
+        for a, b in zip(made, made[7:200], strict=False)
+    ]
+    several += [Row("good morning to you all", ())] * 20
+    told = quick_student(several[:150], [row.text for row in several])
+    assert sum(set(g.labels) == set(r.labels) for g, r in zip(told, several, strict=True)) >= 150

@@ -29,8 +29,8 @@ from pointsman.distill.teacher.budget import BATCH_SHARE, Budget, Limits, expect
 from pointsman.distill.teacher.caller import Asker, Caller
 from pointsman.distill.teacher.ledger import Ledger
 from pointsman.distill.teacher.plan import Plan, Task, read_plan
+from pointsman.distill.teacher.proxy import quick_student
 from pointsman.distill.teacher.run import Outcome, Progress, Run, Settings, make_plan
-from pointsman.distill.teacher.student import trained_student
 from pointsman.distill.teacher.summary import (
     Summary,
     check_rows,
@@ -50,7 +50,6 @@ ROWS_PER_CLASS, MIN_ROWS, MAX_ROWS = 150, 600, 6_000
 BATCH_QUESTIONS = 400
 # A model that runs here has little room: fewer rows fit into one question.
 SMALL_ROWS, ROWS = 3, 10
-STUDENT_BYTES = 64 * 1024
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -225,8 +224,7 @@ async def _teach(
                 questions_per_round=BATCH_QUESTIONS if wanted.batch else 24,
                 logprobs=teacher.logprobs and not wanted.batch,
             )
-            student = trained_student(STUDENT_BYTES, wanted.seed)
-            run = Run(settings, plan, asker, ledger, student, known=known, progress=show)
+            run = Run(settings, plan, asker, ledger, quick_student, known=known, progress=show)
             outcome = await run.gather(own)
         summary = summary_of(
             outcome,

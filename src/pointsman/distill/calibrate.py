@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["Platt", "best_thresholds", "platt", "probabilities", "temperature"]
+__all__ = [
+    "Calibration",
+    "Platt",
+    "best_thresholds",
+    "calibrate",
+    "platt",
+    "probabilities",
+    "temperature",
+]
 
-TEMPERATURES = (0.05, 20.0)
+# With an other class, this share of the held-out rows of all other classes is given up as other.
+REJECTED_SHARE = 0.03
+MOST_REJECT = 0.95
+
+TEMPERATURES = (0.1, 20.0)
 # A label seen on fewer held-out rows than about this is drawn to what holds for all labels.
 PRIOR_ROWS = 10
 RIDGE = 1.0
@@ -21,6 +34,62 @@ class Platt(Struct, frozen=True):
     offset: Any
 
 
+class Calibration(Struct, frozen=True):
+    """What turns logits into probabilities and these into labels.
+
+    `slope` and `offset` (C,) are applied to logits. `thresholds` (C,) are for multi-label, else None;
+    `temperature` is 1 there. `reject` is the probability below which the last label is chosen.
+    """
+
+    multi: bool
+    slope: Any
+    offset: Any
+    thresholds: Any
+    temperature: float
+    reject: float | None
+
+    def probabilities(self, logits: Any) -> Any:
+        """Give (rows, C)."""
+        return probabilities(logits * self.slope + self.offset, multi=self.multi)
+
+    def told(self, p: Any, labels: Sequence[str]) -> list[tuple[str, ...]]:
+        """Give the labels chosen for each row of probabilities."""
+        if self.multi:
+            return [
+                tuple(
+                    label
+                    for label, x, cut in zip(labels, row, self.thresholds, strict=True)
+                    if x >= cut
+                )
+                for row in p
+            ]
+        best = p.argmax(axis=1)
+        if self.reject is not None:
+            best[p.max(axis=1) < self.reject] = len(labels) - 1
+        return [(labels[int(place)],) for place in best]
+
+
+def calibrate(logits: Any, targets: Any, *, multi: bool, other: bool = False) -> Calibration:
+    """Give what fits held-out logits (rows, C) to their targets; with `other` the last label is it."""
+    import numpy as np
+
+    count = targets.shape[1]
+    if multi:
+        # A teacher's soft labels fit the curve; a threshold needs yes or no.
+        curve = platt(logits, targets)
+        p = probabilities(logits * curve.slope + curve.offset, multi=True)
+        cuts = best_thresholds(p, (targets >= 0.5).astype(np.float32))
+        return Calibration(True, curve.slope, curve.offset, cuts, 1.0, None)
+    heat = temperature(logits, targets)
+    reject = None
+    if other:
+        inside = targets[:, :-1].sum(axis=1) > 0.5
+        p = probabilities(logits[inside] / heat, multi=False)[:, :-1]
+        cut = float(np.quantile(p.max(axis=1), REJECTED_SHARE)) if len(p) else 0.5
+        reject = min(cut, MOST_REJECT)
+    return Calibration(False, np.full(count, 1 / heat), np.zeros(count), None, heat, reject)
+
+
 def probabilities(logits: Any, *, multi: bool) -> Any:
     """Give (rows, C): a sigmoid for each label, or a softmax over them."""
     from scipy.special import expit, softmax
@@ -31,14 +100,20 @@ def probabilities(logits: Any, *, multi: bool) -> Any:
 def temperature(logits: Any, targets: Any) -> float:
     """Give what to divide logits by so that the held-out rows' loss is least.
 
+    Targets are drawn in by one part in the number of rows, as Platt's are, so that rows that are all
+    told right do not make the classifier sure of everything.
+
     Source: Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
     """
     import numpy as np
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
+    doubt = 1 / (len(targets) + 2)
+    soft = targets * (1 - doubt) + doubt / targets.shape[1]
+
     def loss(log_t: float) -> float:
-        return -float((targets * log_softmax(logits / np.exp(log_t), axis=1)).sum())
+        return -float((soft * log_softmax(logits / np.exp(log_t), axis=1)).sum())
 
     low, high = np.log(TEMPERATURES)
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))

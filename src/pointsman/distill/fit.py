@@ -1,4 +1,4 @@
-"""Learns the table and the layers after it: Adam on n-gram bags, with the 4-bit rounding in the loop.
+"""Learns a table of n-grams and the layers after it: Adam that touches only what a batch has.
 
 Pure functions of arrays. The same arrays and seed give the same network.
 """
@@ -11,42 +11,39 @@ from typing import Any
 from msgspec import Struct
 
 from pointsman.distill.ngrams import Bags
-from pointsman.distill.shrink import rounded, scales
 
-__all__ = ["Network", "Plan", "fit", "matrix"]
+__all__ = ["Network", "Plan", "fit", "logits", "matrix", "start"]
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.99, 1e-8
-# From here on the forward pass sees the table as it will be stored.
-ROUNDED_FROM = 0.5
+FIRST_SPREAD = 0.05
+
+# Given the table at the start of an epoch, what to add to it in the forward pass.
+Residual = Callable[[Any], Any]
 
 
-class Plan(Struct, frozen=True):
+class Plan(Struct, frozen=True, kw_only=True):
     """How to learn. `dropout` is the share of a text's n-grams left out at each sight of it,
-    `smoothing` the share of probability spread over all labels."""
+    `smoothing` the share of probability spread over all labels. The rate falls to 0 in a line."""
 
-    width: int
-    epochs: int = 20
-    rate: float = 0.02
+    epochs: int
+    rate: float = 0.01
     batch_rows: int = 128
-    dropout: float = 0.5
+    dropout: float = 0.6
     smoothing: float = 0.1
+    learn_table: bool = True
     seed: int = 0
 
 
 class Network(Struct, frozen=True):
-    """Arrays of float32: `table` (buckets, width), `shift` (width,), `weights` (width, C), `bias` (C,)."""
+    """Arrays of float32: `table` (buckets, width), `shift` (width,), `weights` (width, C), `bias` (C,).
+
+    A text's logits are relu(sum of its rows / sqrt(their number) + shift) x weights + bias.
+    """
 
     table: Any
     shift: Any
     weights: Any
     bias: Any
-
-    def logits(self, features: Any) -> Any:
-        """Give (rows, C), with the table as it will be stored."""
-        import numpy as np
-
-        summed = features @ rounded(self.table, scales(self.table))
-        return np.tanh(summed * _lengths(features)[:, None] + self.shift) @ self.weights + self.bias
 
 
 def matrix(found: Bags, buckets: int) -> Any:
@@ -63,50 +60,67 @@ def matrix(found: Bags, buckets: int) -> Any:
     return counts
 
 
+def start(buckets: int, labels: int, width: int, seed: int) -> Network:
+    """Give a network that has learned nothing."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    return Network(
+        table=rng.standard_normal((buckets, width), np.float32) * np.float32(FIRST_SPREAD),
+        shift=np.zeros(width, np.float32),
+        weights=rng.standard_normal((width, labels), np.float32) / np.float32(width**0.5),
+        bias=np.zeros(labels, np.float32),
+    )
+
+
+def logits(network: Network, features: Any) -> Any:
+    """Give (rows, C)."""
+    import numpy as np
+
+    inner = (features @ network.table) * _lengths(features) + network.shift
+    return np.maximum(inner, 0) @ network.weights + network.bias
+
+
 def fit(
+    network: Network,
     features: Any,
     targets: Any,
     row_weights: Any,
     plan: Plan,
     *,
     multi: bool,
+    residual: Residual | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Network:
-    """Learn a network from counts (rows, buckets) and targets (rows, C), probabilities 0 to 1."""
+) -> None:
+    """Learn, in place, from counts (rows, buckets) and targets (rows, C), probabilities 0 to 1."""
     import numpy as np
 
     rng = np.random.default_rng(plan.seed)
-    rows, labels = targets.shape
-    network = _start(features.shape[1], labels, plan.width, rng)
-    targets = _smoothed(targets, plan.smoothing, multi)
-    adam = _Adam([network.table, network.shift, network.weights, network.bias])
+    rows = len(targets)
+    smooth = _smoothed(targets, plan.smoothing, multi)
+    table = _SparseAdam(network.table) if plan.learn_table else None
+    layers = [_Adam(each) for each in (network.shift, network.weights, network.bias)]
     steps = plan.epochs * -(-rows // plan.batch_rows)
     step = 0
     for epoch in range(plan.epochs):
         progress(epoch, plan.epochs)
+        off = residual(network.table) if residual else None
         order = rng.permutation(rows)
         for begin in range(0, rows, plan.batch_rows):
             batch = order[begin : begin + plan.batch_rows]
-            seen = _thinned(features[batch], plan.dropout, rng)
-            table = network.table
-            if epoch >= plan.epochs * ROUNDED_FROM:
-                table = rounded(table, scales(table))
-            slopes = _slopes(network, table, seen, targets[batch], row_weights[batch], multi)
-            adam.step(slopes, plan.rate * (1 - step / steps))
+            whole = features[batch]
+            lengths = _lengths(whole) / np.float32(1 - plan.dropout)
+            seen, touched = _thinned(whole, plan.dropout, rng)
+            part = network.table[touched]
+            used = part if off is None else part + off[touched]
+            slopes = _slopes(network, used, seen, lengths, smooth[batch], row_weights[batch], multi)
+            rate = plan.rate * (1 - step / steps)
             step += 1
+            if table is not None:
+                table.step(touched, part, slopes[0](), rate, step)
+            for layer, slope in zip(layers, slopes[1:], strict=True):
+                layer.step(slope, rate, step)
     progress(plan.epochs, plan.epochs)
-    return network
-
-
-def _start(buckets: int, labels: int, width: int, rng: Any) -> Network:
-    import numpy as np
-
-    return Network(
-        table=0.05 * rng.standard_normal((buckets, width), np.float32),
-        shift=np.zeros(width, np.float32),
-        weights=rng.standard_normal((width, labels), np.float32) / np.float32(width**0.5),
-        bias=np.zeros(labels, np.float32),
-    )
 
 
 def _smoothed(targets: Any, share: float, multi: bool) -> Any:
@@ -114,65 +128,102 @@ def _smoothed(targets: Any, share: float, multi: bool) -> Any:
     return (targets * (1 - share) + share * base).astype("float32")
 
 
-def _thinned(features: Any, dropout: float, rng: Any) -> Any:
+def _thinned(batch: Any, dropout: float, rng: Any) -> tuple[Any, Any]:
+    """The batch with some n-grams left out, over only the buckets that it has, and which those are."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
     if dropout:
-        features.data = features.data * (rng.random(len(features.data), "float32") > dropout)
-    return features
+        batch.data = batch.data * (rng.random(len(batch.data), np.float32) > dropout)
+        batch.eliminate_zeros()
+    touched, places = np.unique(batch.indices, return_inverse=True)
+    shape = (batch.shape[0], len(touched))
+    return csr_matrix((batch.data, places.astype(np.int32), batch.indptr), shape=shape), touched
 
 
 def _lengths(features: Any) -> Any:
-    """1 / sqrt(the number of n-grams), (rows,)."""
+    """1 / sqrt(the number of n-grams), (rows, 1)."""
     import numpy as np
 
-    counts = np.asarray(features.sum(axis=1), np.float32).ravel()
+    counts = np.asarray(features.sum(axis=1), np.float32)
     return 1 / np.sqrt(np.maximum(counts, 1))
 
 
 def _slopes(
-    network: Network, table: Any, seen: Any, targets: Any, row_weights: Any, multi: bool
+    network: Network,
+    table: Any,
+    seen: Any,
+    lengths: Any,
+    targets: Any,
+    row_weights: Any,
+    multi: bool,
 ) -> list[Any]:
+    """The loss's slopes by table (what gives it, since it may not be needed), shift, weights, bias."""
     import numpy as np
     from scipy.special import expit
 
-    lengths = _lengths(seen)[:, None]
-    hidden = np.tanh((seen @ table) * lengths + network.shift)
-    logits = hidden @ network.weights + network.bias
+    inner = (seen @ table) * lengths + network.shift
+    hidden = np.maximum(inner, 0)
+    told = hidden @ network.weights + network.bias
     if multi:
-        told = expit(logits)
+        told = expit(told)
     else:
-        told = np.exp(logits - logits.max(axis=1, keepdims=True))
+        told = np.exp(told - told.max(axis=1, keepdims=True))
         told /= told.sum(axis=1, keepdims=True)
-    fault = (told - targets) * (row_weights / len(targets))[:, None]
-    inner = (fault @ network.weights.T) * (1 - hidden * hidden)
+    fault = (told - targets) * (row_weights / np.float32(len(targets)))[:, None]
+    back = (fault @ network.weights.T) * (inner > 0)
     return [
-        seen.T @ (inner * lengths),
-        inner.sum(axis=0),
+        lambda: seen.T @ (back * lengths),
+        back.sum(axis=0),
         hidden.T @ fault,
         fault.sum(axis=0),
     ]
 
 
 class _Adam:
-    """Adam without decay; Source: Kingma and Ba, arXiv:1412.6980v9, algorithm 1."""
+    """Adam; Source: Kingma and Ba, arXiv:1412.6980v9, algorithm 1."""
 
-    def __init__(self, arrays: list[Any]) -> None:
+    def __init__(self, array: Any) -> None:
         import numpy as np
 
-        self._arrays = arrays
-        self._first = [np.zeros_like(array) for array in arrays]
-        self._second = [np.zeros_like(array) for array in arrays]
-        self._steps = 0
+        self._array = array
+        self._first = np.zeros_like(array)
+        self._second = np.zeros_like(array)
 
-    def step(self, slopes: list[Any], rate: float) -> None:
+    def step(self, slope: Any, rate: float, step: int) -> None:
         import numpy as np
 
-        self._steps += 1
-        scale = rate * (1 - BETA_2**self._steps) ** 0.5 / (1 - BETA_1**self._steps)
-        for array, slope, first, second in zip(
-            self._arrays, slopes, self._first, self._second, strict=True
-        ):
-            first *= np.float32(BETA_1)
-            first += np.float32(1 - BETA_1) * slope
-            second *= np.float32(BETA_2)
-            second += np.float32(1 - BETA_2) * slope * slope
-            array -= np.float32(scale) * first / (np.sqrt(second) + np.float32(EPSILON))
+        self._first += np.float32(1 - BETA_1) * (slope - self._first)
+        self._second += np.float32(1 - BETA_2) * (slope * slope - self._second)
+        self._array -= _scale(rate, step) * self._first / (np.sqrt(self._second) + EPSILON)
+
+
+class _SparseAdam:
+    """Adam whose moments and weights change only in the rows of a batch.
+
+    A row that most batches lack would else be carried on by old moments, at many times the cost.
+    """
+
+    def __init__(self, array: Any) -> None:
+        import numpy as np
+
+        self._array = array
+        self._first = np.zeros_like(array)
+        self._second = np.zeros_like(array)
+
+    def step(self, rows: Any, values: Any, slope: Any, rate: float, step: int) -> None:
+        import numpy as np
+
+        first = self._first[rows]
+        first += np.float32(1 - BETA_1) * (slope - first)
+        self._first[rows] = first
+        second = self._second[rows]
+        second += np.float32(1 - BETA_2) * (slope * slope - second)
+        self._second[rows] = second
+        self._array[rows] = values - _scale(rate, step) * first / (np.sqrt(second) + EPSILON)
+
+
+def _scale(rate: float, step: int) -> Any:
+    import numpy as np
+
+    return np.float32(rate * (1 - BETA_2**step) ** 0.5 / (1 - BETA_1**step))

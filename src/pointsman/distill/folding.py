@@ -17,7 +17,8 @@ __all__ = ["BLOCK", "SINGLE", "SPACE", "WORD", "Tables", "tables"]
 
 # Characters are looked up in blocks; a block with nothing to fold shares the empty row.
 BLOCK = 64
-BLOCKS = 1024
+# Those of plane 0, and a last one, with nothing to fold, for all planes above.
+BLOCKS = 1025
 # Classes of a character: a space, part of a word, a word by itself (marks, ideographs, emoji).
 SPACE, WORD, SINGLE = 0, 1, 2
 
@@ -41,7 +42,7 @@ _SINGLE_BLOCKS = (
     (0xE000, 0xFB00),
     (0xFE00, 0xFE80),
     (0xFF00, 0xFF40),
-    (0xFFC0, 0x10000),
+    (0xFFC0, 0x10040),
 )
 _PUNCTUATION = {
     "Pd": "-", "Ps": "(", "Pe": ")", "Pi": '"', "Pf": '"', "Pc": "_",
@@ -55,14 +56,16 @@ _ALIKE = {
 class Tables(Struct, frozen=True):
     """Arrays of numpy.
 
-    `lead` (256,) bool: a byte that starts a character. `steps` (256, 4) int32: the weights of a
-    character's first byte and the next three in its code point, `base` (256,) int32 what is added.
-    `rows` (1024,) uint8: the row of a block of 64 code points in `targets`, (rows x 64,) uint16,
-    where 0 stands for itself. `classes` (128 + 1024,) uint8: the class of a folded code, first of
+    `lead` (256,) bool: a byte that starts a character; `more` (256,) uint8: how many follow it.
+    `steps` (4, 4) int32: for each of these numbers, the weights of the character's first byte and
+    the next three in its code point; `base` (4,) int32 what is added.
+    `rows` (1025,) uint8: the row of a block of 64 code points in `targets`, (rows x 64,) uint16,
+    where 0 stands for itself. `classes` (128 + 1025,) uint8: the class of a folded code, first of
     those below 128, then of each block.
     """
 
     lead: Any
+    more: Any
     steps: Any
     base: Any
     rows: Any
@@ -77,18 +80,18 @@ def tables() -> Tables:
 
     first = np.arange(256)
     lead = (first < 0x80) | (first >= 0xC0)
-    steps = np.zeros((256, 4), np.int32)
-    base = np.zeros(256, np.int32)
-    steps[:0xC0, 0] = 1
-    for low, high, weights in (
-        (0xC0, 0xE0, (64, 1, 0, 0)),
-        (0xE0, 0xF0, (4096, 64, 1, 0)),
-        (0xF0, 0x100, (262144, 4096, 64, 1)),
-    ):
-        steps[low:high] = weights
-        base[low:high] = -(weights[0] * low + 128 * sum(weights[1:]))
+    size = np.zeros(256, np.uint8)
+    for low, bytes_more in ((0xC0, 1), (0xE0, 2), (0xF0, 3)):
+        size[low:] = bytes_more
+    steps = np.array([(1, 0, 0, 0), (64, 1, 0, 0), (4096, 64, 1, 0), (262144, 4096, 64, 1)])
+    markers = np.array(
+        [(0, 0, 0, 0), (0xC0, 0x80, 0, 0), (0xE0, 0x80, 0x80, 0), (0xF0, 0x80, 0x80, 0x80)]
+    )
+    base = -(steps * markers).sum(axis=1)
     rows, targets = _folds()
-    return Tables(lead, steps, base, rows, targets, _classes())
+    return Tables(
+        lead, size, steps.astype(np.int32), base.astype(np.int32), rows, targets, _classes()
+    )
 
 
 def _folds() -> tuple[Any, Any]:

@@ -14,7 +14,8 @@ from typing import Any
 from msgspec import Struct
 
 from pointsman.distill.folding import BLOCK, BLOCKS, SINGLE, SPACE, WORD, tables
-from pointsman.distill.ngrams import END, LAST_CODE, START, WORD_CHARS, WORD_PRIME, Scheme
+from pointsman.distill.ngrams import END, LAST_CODE, PAST_END, START, WORD_CHARS, WORD_PRIME, Scheme
+from pointsman.distill.shrink import CODES, Packed
 
 __all__ = ["IR_VERSION", "OPSET", "Head", "write"]
 
@@ -26,15 +27,12 @@ OPSET, IR_VERSION = 13, 7
 class Head(Struct, frozen=True):
     """What follows the n-grams; arrays of numpy.
 
-    `table` (buckets, width / 2) uint8 holds two 4-bit numbers in each byte, the first half of a row
-    in the high bits; a number q stands for (q - 8) x `scale` (width,). `shift` (width,), `weights`
-    (width, C) and `bias` (C,) are float32; calibration is part of the last two. `thresholds` (C,)
-    are for multi-label; `reject` is the probability below which `labels[-1]` is chosen instead, for
-    single-label with an other class.
+    `table` is what `shrink` packed. `shift` (width,), `weights` (width, C) and `bias` (C,) are
+    numbers, `weights` stored in 16 bits; calibration is part of the last two. `thresholds` (C,) are for multi-label; `reject` is
+    the probability below which `labels[-1]` is chosen instead, for single-label with an other class.
     """
 
-    table: Any
-    scale: Any
+    table: Packed
     shift: Any
     weights: Any
     bias: Any
@@ -49,6 +47,7 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self._count = 0
+        self._counted: dict[str, str] = {}
 
     def constant(self, value: Any, dtype: str = "int64", name: str = "") -> str:
         """Give the name of a constant; equal ones are kept once."""
@@ -84,7 +83,9 @@ class _Graph:
 
     def count_up(self, size: str) -> str:
         """Add what gives 0, 1, ... below a scalar."""
-        return self.add("Range", self.constant(0), size, self.constant(1))
+        if size not in self._counted:
+            self._counted[size] = self.add("Range", self.constant(0), size, self.constant(1))
+        return self._counted[size]
 
     def windows(self, values: str, size: str, width: int, dtype: str) -> str:
         """Add what gives (n, width): each value and those after it, 0 past the end."""
@@ -137,24 +138,25 @@ def write(
 def _codes(graph: _Graph) -> str:
     """UTF-8 bytes to folded characters between START and END; int32."""
     table, add, constant = tables(), graph.add, graph.constant
-    framed = add("Concat", constant([32], "uint8"), "text", constant([32], "uint8"), axis=0)
-    size = graph.length(framed)
-    starts = add(
-        "Compress",
-        graph.count_up(size),
-        add("Gather", constant(table.lead, "bool"), graph.cast(framed, "INT32")),
-        axis=0,
-    )
-    padded = add("Concat", framed, constant([0, 0, 0], "uint8"), axis=0)
+    # A byte past the end looks like the rest of a character, so it never starts one.
+    ends = constant([32], "uint8"), constant([32, *PAST_END], "uint8")
+    framed = add("Concat", ends[0], "text", ends[1], axis=0)
+    whole = graph.cast(framed, "INT32")
+    is_lead = add("Gather", constant(table.lead, "bool"), whole, axis=0)
+    starts = add("Compress", graph.count_up(graph.length(framed)), is_lead, axis=0)
     column = add("Reshape", starts, constant([-1, 1]))
     places = add("Add", column, constant([[0, 1, 2, 3]]))
-    four = graph.cast(add("Gather", padded, places, axis=0), "INT32")
-    lead = graph.cast(add("Gather", framed, starts, axis=0), "INT32")
-    weighted = add("Mul", four, add("Gather", constant(table.steps, "int32"), lead, axis=0))
+    four = add("Gather", whole, places, axis=0)
+    lead = add("Gather", whole, starts, axis=0)
+    # Tables of all bytes from small ones: a runtime computes these once, when it loads the file.
+    more = graph.cast(constant(table.more, "uint8"), "INT32")
+    steps = add("Gather", constant(table.steps, "int32"), more, axis=0)
+    base = add("Gather", constant(table.base, "int32"), more, axis=0)
+    weighted = add("Mul", four, add("Gather", steps, lead, axis=0))
     summed = add("ReduceSum", weighted, constant([1]), keepdims=0)
-    unclipped = add("Add", summed, add("Gather", constant(table.base, "int32"), lead, axis=0))
+    unclipped = add("Add", summed, add("Gather", base, lead, axis=0))
     low, high = constant(0, "int32"), constant(LAST_CODE, "int32")
-    point = add("Min", add("Max", unclipped, low), high)
+    point = add("Clip", unclipped, low, high)
     block = add("Min", add("Div", point, constant(BLOCK, "int32")), constant(BLOCKS - 1, "int32"))
     row = graph.cast(add("Gather", constant(table.rows, "uint8"), block, axis=0), "INT32")
     inner = add("Mod", point, constant(BLOCK, "int32"))
@@ -224,21 +226,28 @@ def _words(graph: _Graph, code: str, wide: str, size: str, how: Scheme) -> str:
 
 
 def _logits(graph: _Graph, buckets: str, head: Head) -> str:
+    """The rows of all n-grams, summed in whole numbers, and the layers after them."""
+    import numpy as np
+
     add, constant = graph.add, graph.constant
-    rows = add("Gather", constant(head.table, "uint8"), buckets, axis=0)
-    high = add("BitShift", rows, constant(4, "uint8"), direction="RIGHT")
-    both = add("ReduceSum", graph.cast(rows, "INT32"), constant([0]), keepdims=0)
-    upper = add("ReduceSum", graph.cast(high, "INT32"), constant([0]), keepdims=0)
-    lower = add("Sub", both, add("Mul", upper, constant(16, "int32")))
-    count = graph.cast(add("Shape", buckets), "INT32")
-    centred = add(
-        "Sub", add("Concat", upper, lower, axis=0), add("Mul", count, constant(8, "int32"))
-    )
-    length = add("Sqrt", graph.cast(count, "FLOAT"))
-    mean = add("Div", graph.cast(centred, "FLOAT"), length)
-    scaled = add("Mul", mean, constant(head.scale, "float32"))
-    hidden = add("Tanh", add("Add", scaled, constant(head.shift, "float32")))
-    product = add("MatMul", hidden, constant(head.weights, "float32"))
+    packed = head.table
+    parts = packed.codes.shape[1]
+    rows = graph.cast(add("Gather", constant(packed.codes, "uint8"), buckets, axis=0), "INT32")
+    places = add("Add", rows, constant(CODES * np.arange(parts)[None], "int32"))
+    vectors = add("Gather", constant(packed.books, "int8"), places, axis=0)
+    # Floats hold sums of whole numbers exactly up to 2^24, that of 132,000 n-grams or more, so they
+    # do not depend on a runtime's order; past that they differ in the seventh digit.
+    summed = add("ReduceSum", graph.cast(vectors, "FLOAT"), constant([0]), keepdims=0)
+    flat = add("Reshape", summed, constant([-1]))
+    count = graph.cast(add("Shape", buckets), "FLOAT")
+    mean = add("Div", flat, add("Sqrt", count))
+    scaled = add("Mul", mean, constant(packed.scale, "float32"))
+    hidden = add("Relu", add("Add", scaled, constant(head.shift, "float32")))
+    # 16-bit whole numbers and one scale: half the bytes, and computed once, at load.
+    step = max(float(np.abs(head.weights).max()) / 32767, 1e-30)
+    small = graph.cast(constant(np.rint(head.weights / step), "int16"), "FLOAT")
+    weights = add("Mul", small, constant(step, "float32"))
+    product = add("MatMul", hidden, weights)
     return add("Add", product, constant(head.bias, "float32"))
 
 

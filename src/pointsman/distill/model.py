@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from pointsman.distill.untrusted import check
 from pointsman.errors import DistillError, MissingExtra
 
 __all__ = ["MAX_MODEL_BYTES", "MAX_TEXT_BYTES", "Prediction", "TextClassifier"]
@@ -18,6 +19,7 @@ MAX_MODEL_BYTES = 64 * 1024 * 1024
 MAX_TEXT_BYTES = 256 * 1024
 MAX_LABELS = 65_536
 VERSION = "1"
+_OUTPUTS = ("scores", "chosen")
 
 
 class Prediction(Struct, frozen=True):
@@ -56,6 +58,7 @@ class TextClassifier:
             raise DistillError(
                 f"{name} is over {MAX_MODEL_BYTES} bytes: no classifier of Pointsman's"
             )
+        check(data, name)
         session = _session(data, name)
         labels, multi = _described(session.get_modelmeta().custom_metadata_map, name)
         _check_form(session, len(labels), name)
@@ -71,7 +74,7 @@ class TextClassifier:
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         if len(data) > MAX_TEXT_BYTES:
             data = _ends(data)
-        scores, chosen = self._run(("scores", "chosen"), {"text": self._view(data, self._byte)})
+        scores, chosen = self._run(_OUTPUTS, {"text": self._view(data, self._byte)})
         told = scores.tolist()
         places = chosen.tolist()
         if len(places) > 1:
@@ -85,12 +88,14 @@ class TextClassifier:
 
     def _try(self, name: str) -> None:
         try:
-            for text in ("", "a trial"):
-                found = self.classify(text)
-                if len(found.scores) != len(self.labels):
+            for text in (b"", b"a trial"):
+                scores, chosen = self._run(_OUTPUTS, {"text": self._view(text, self._byte)})
+                if scores.shape != (len(self.labels),):
                     raise DistillError(f"{name} does not give a score for each of its labels")
-                if not all(0 <= score <= 1 for score in found.scores):
+                if not all(0 <= score <= 1 for score in scores.tolist()):
                     raise DistillError(f"{name} does not give probabilities")
+                if chosen.ndim != 1 or not all(0 <= x < len(scores) for x in chosen.tolist()):
+                    raise DistillError(f"{name} chooses labels that it does not have")
         except DistillError:
             raise
         except Exception as error:

@@ -17,6 +17,8 @@ __all__ = ["Bags", "Scheme", "bags", "codes", "scheme"]
 
 START, END = 2, 3
 LAST_CODE = 0x10FFFF
+# What follows a text, so that the last character can be read with the three bytes after it.
+PAST_END = b"\x80\x80\x80"
 WORD_PRIME = 2**31 - 1
 # The place of a character in its word counts up to here; the rest of a longer word shares the last.
 WORD_CHARS = 32
@@ -46,7 +48,7 @@ class Bags(Struct, frozen=True):
 def scheme(
     buckets: int,
     *,
-    orders: Sequence[int] = (2, 3, 4, 5, 6),
+    orders: Sequence[int] = (2, 3, 4),
     words: Sequence[Sequence[int]] = ((1,), (1, 1), (1, 0, 1)),
     seed: int = 0,
 ) -> Scheme:
@@ -102,15 +104,16 @@ def codes(texts: Sequence[bytes]) -> tuple[Any, Any]:
     import numpy as np
 
     table = tables()
-    data = np.frombuffer(b"".join(b" %s \0\0\0" % text for text in texts), np.uint8)
-    sizes = np.array([len(text) + 5 for text in texts])
+    data = np.frombuffer(b"".join(b" %s %s" % (text, PAST_END) for text in texts), np.uint8)
+    sizes = np.array([len(text) + 2 + len(PAST_END) for text in texts])
     owner = np.repeat(np.arange(len(texts)), sizes)
     place = np.arange(len(data)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    kept = np.flatnonzero(table.lead[data] & (place < np.repeat(sizes - 3, sizes)))
+    kept = np.flatnonzero(table.lead[data])
     lead = data[kept]
-    point = table.base[lead].astype(np.int64)
+    more = table.more[lead]
+    point = table.base[more].astype(np.int64)
     for step in range(4):
-        point += table.steps[lead, step] * data[kept + step].astype(np.int64)
+        point += table.steps[more, step] * data[kept + step].astype(np.int64)
     point = np.clip(point, 0, LAST_CODE)
     block = np.minimum(point // BLOCK, BLOCKS - 1)
     target = table.targets[table.rows[block].astype(np.int64) * BLOCK + point % BLOCK]

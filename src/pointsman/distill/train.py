@@ -1,45 +1,48 @@
-"""Rows in, a classifier's file out: fits, calibrates on rows held out, and writes the graph.
+"""Rows in, a classifier's file out: learns, calibrates on rows held out, and writes the graph.
 
 Needs the extra `train`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from pointsman.distill.calibrate import best_thresholds, platt, probabilities, temperature
-from pointsman.distill.fit import Network, Plan, fit, matrix
+from pointsman.distill.calibrate import Calibration, calibrate
+from pointsman.distill.examples import Examples, examples, held_out
 from pointsman.distill.graph import Head, write
+from pointsman.distill.learn import Recipe, Student, learn
 from pointsman.distill.metrics import Scores, score
-from pointsman.distill.ngrams import Scheme, bags, scheme
-from pointsman.distill.rows import Row, label_set
-from pointsman.distill.shrink import pack, scales
+from pointsman.distill.ngrams import Scheme, scheme
+from pointsman.distill.outliers import outliers
+from pointsman.distill.recipe import Measure, layout, measure, recipe
+from pointsman.distill.rows import Row
+from pointsman.distill.shrink import CODES, Packed
 from pointsman.errors import DistillError, MissingExtra
 
-__all__ = ["MIN_SIZE_BYTES", "HeldOut", "TrainSettings", "Trained", "train"]
+__all__ = ["HeldOut", "TrainSettings", "Trained", "train"]
 
-MIN_SIZE_BYTES = 40 * 1024
-HELD_OUT_SHARE = 0.1
-MAX_HELD_OUT_ROWS = 4000
+MIN_BUCKETS = 1024
+OUTLIERS_MEASURED = 400
 VERSION = "1"
 
 Progress = Callable[[str, int, int], None]
 
 
 class TrainSettings(Struct, frozen=True, kw_only=True):
-    """How to train. `size_bytes` is the most that the file may take; `other` adds a label for texts
-    that belong to none of the others (single-label only)."""
+    """How to train. `size_bytes` is the most that the file may take; `other` adds a label `other`
+    for texts that belong to none of the rest (single-label only). `quick` learns without the
+    ensemble: some tenths of the time, for a point or so of accuracy."""
 
     size_bytes: int = 256 * 1024
     seed: int = 0
     other: bool = False
-    epochs: int | None = None
+    quick: bool = False
 
 
 class HeldOut(Struct, frozen=True):
@@ -57,7 +60,9 @@ class Trained(Struct, frozen=True):
     """A classifier's file and what is known of it.
 
     `held_out` are the scores on rows that were not learned from, at the same settings. `thresholds`
-    are per label for multi-label, else empty; `temperature` is 1 for multi-label.
+    are per label for multi-label, else empty; `temperature` is 1 for multi-label. With an other
+    class `rejected` is the share of made-up outliers, none of them learned from, that are told to
+    be other; `reject` is the probability below which a text is.
     """
 
     onnx: bytes
@@ -69,6 +74,8 @@ class Trained(Struct, frozen=True):
     seconds: float
     rows: int
     held_out_rows: HeldOut | None = None
+    reject: float | None = None
+    rejected: float | None = None
 
 
 def train(
@@ -86,51 +93,90 @@ def train(
     """
     _require_extra()
     began = time.monotonic()
-    names = label_set(rows)
-    labels, multi = names.names, names.multi
-    how, width = _shape(labels, settings)
     progress("read", 0, 1)
-    texts = [row.text.encode("utf-8", "surrogatepass") for row in rows]
-    features = matrix(bags(texts, how), how.buckets)
-    targets, weights = _targets(rows, labels, multi)
+    data = examples(rows, other=settings.other, seed=settings.seed)
+    out = held_out(data, settings.seed)
+    how, plan = _shape(measure(data.encoded()), data.labels, settings)
     progress("read", 1, 1)
-    plan = Plan(width=width, epochs=settings.epochs or 20, seed=settings.seed)
-    out = _held_out(texts, settings.seed)
-    trial = fit(
-        features[~out], targets[~out], weights[~out], plan, multi=multi,
-        progress=lambda done, total: progress("try", done, total),
-    )  # fmt: skip
-    held = trial.logits(features[out])
-    network = fit(
-        features, targets, weights, plan, multi=multi,
-        progress=lambda done, total: progress("fit", done, total),
-    )  # fmt: skip
-    slope, offset, thresholds, heat = _calibration(held, targets[out], multi)
-    p = probabilities(held * slope + offset, multi=multi)
-    places = tuple(out.nonzero()[0].tolist())
-    truth = [rows[index].labels for index in places]
-    told = _told(p, labels, thresholds, multi)
-    scores = score(truth, told, labels, p.tolist(), multi=multi)
-    data = write(
-        how,
-        _head(network, slope, offset, thresholds),
-        labels,
-        multi=multi,
-        facts=_facts(labels, multi, thresholds, heat, len(rows), settings),
-    )
-    if len(data) > settings.size_bytes:
-        raise DistillError(f"the file takes {len(data)} bytes, over {settings.size_bytes}")
+    trial, final = _both(data, out, how, plan, settings, progress)
+    held = data.take(out)
+    seen = trial.logits(held.encoded())
+    found = calibrate(seen, held.targets, multi=data.multi, other=settings.other)
+    p = found.probabilities(seen)
+    told = found.told(p, data.labels)
+    places = tuple(map(int, out.nonzero()[0]))
+    truth = [rows[place].labels for place in places]
+    rejected = _rejected(trial, found, data, settings) if settings.other else None
     return Trained(
-        onnx=data,
-        labels=labels,
-        multi=multi,
-        held_out=scores,
-        thresholds=() if thresholds is None else tuple(map(float, thresholds)),
-        temperature=heat,
+        onnx=_file(how, final, found, data, settings),
+        labels=data.labels,
+        multi=data.multi,
+        held_out=score(truth, told, data.labels, p.tolist(), multi=data.multi, seed=settings.seed),
+        thresholds=() if found.thresholds is None else tuple(map(float, found.thresholds)),
+        temperature=found.temperature,
         seconds=time.monotonic() - began,
         rows=len(rows),
-        held_out_rows=HeldOut(places, tuple(map(tuple, told)), p),
+        held_out_rows=HeldOut(places, tuple(told), p),
+        reject=found.reject,
+        rejected=rejected,
     )
+
+
+def _both(
+    data: Examples,
+    out: Any,
+    how: Scheme,
+    plan: Recipe,
+    settings: TrainSettings,
+    progress: Progress,
+) -> tuple[Student, Student]:
+    """One network learned without the rows held out, to measure and calibrate by, and one from all.
+
+    They learn side by side on two threads.
+    """
+    done = [0, 0]
+
+    def run(which: int, part: Examples) -> Student:
+        def tell(count: int, total: int) -> None:
+            done[which] = count
+            progress("learn", sum(done), 2 * total)
+
+        return learn(
+            part.texts, part.targets, part.weights, how, plan, multi=data.multi,
+            seed=settings.seed, progress=tell,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(run, 0, data.take(~out)), pool.submit(run, 1, data)]
+        return both[0].result(), both[1].result()
+
+
+def _rejected(trial: Student, found: Calibration, data: Examples, settings: TrainSettings) -> float:
+    texts = outliers(data.texts[: data.rows], OUTLIERS_MEASURED, settings.seed, measuring=True)
+    seen = trial.logits([text.encode("utf-8", "surrogatepass") for text in texts])
+    told = found.told(found.probabilities(seen), data.labels)
+    return sum(each == data.labels[-1:] for each in told) / len(told)
+
+
+def _file(
+    how: Scheme, student: Student, found: Calibration, data: Examples, settings: TrainSettings
+) -> bytes:
+    network = student.network
+    head = Head(
+        table=student.packed,
+        shift=network.shift,
+        weights=network.weights * found.slope,
+        bias=network.bias * found.slope + found.offset,
+        thresholds=found.thresholds,
+        reject=found.reject,
+    )
+    facts = _facts(
+        data.labels, data.multi, found.thresholds, found.temperature, data.rows, settings
+    )
+    onnx = write(how, head, data.labels, multi=data.multi, facts=facts)
+    if len(onnx) > settings.size_bytes:
+        raise DistillError(f"the file takes {len(onnx)} bytes, over {settings.size_bytes}")
+    return onnx
 
 
 def _require_extra() -> None:
@@ -142,101 +188,35 @@ def _require_extra() -> None:
         raise MissingExtra("training a classifier", "train") from error
 
 
-def _shape(labels: Sequence[str], settings: TrainSettings) -> tuple[Scheme, int]:
-    """The scheme and the width of the table that fill the size."""
-    width = 32 if len(labels) > 16 else 16
-    empty = scheme(2)
-    left = settings.size_bytes - len(_empty_file(empty, width, labels, settings)) - 64
-    buckets = left // (width // 2)
-    if buckets < 256:
-        raise DistillError(
-            f"{settings.size_bytes} bytes are too few for {len(labels)} labels: give"
-            f" {settings.size_bytes - left + 4096 * width // 2} or more"
-        )
-    return scheme(buckets, seed=settings.seed), width
+def _shape(seen: Measure, labels: Sequence[str], settings: TrainSettings) -> tuple[Scheme, Recipe]:
+    """The scheme and the recipe that fill the size."""
+    for leanest in (False, True):
+        spare = settings.size_bytes - _empty_bytes(64, 1, labels, settings)
+        width, parts = (16, 1) if leanest else layout(seen, len(labels), spare)
+        left = settings.size_bytes - _empty_bytes(width, parts, labels, settings)
+        if left >= MIN_BUCKETS * parts:
+            return scheme(left // parts), recipe(seen, width, parts, quick=settings.quick)
+    raise DistillError(
+        f"{settings.size_bytes} bytes are too few for {len(labels)} labels: give"
+        f" {settings.size_bytes - left + MIN_BUCKETS} or more"
+    )
 
 
-def _empty_file(how: Scheme, width: int, labels: Sequence[str], settings: TrainSettings) -> bytes:
+def _empty_bytes(width: int, parts: int, labels: Sequence[str], settings: TrainSettings) -> int:
+    """The size of a file but for its codes."""
     import numpy as np
 
     count = len(labels)
-    network = Network(
-        table=np.zeros((how.buckets, width), np.float32),
-        shift=np.zeros(width, np.float32),
-        weights=np.zeros((width, count), np.float32),
-        bias=np.zeros(count, np.float32),
+    packed = Packed(
+        codes=np.zeros((2, parts), np.uint8),
+        books=np.zeros((CODES * parts, width // parts), np.int8),
+        scale=np.zeros(width),
     )
     thresholds = np.full(count, 0.123456789, np.float32)
-    one, none = np.ones(count), np.zeros(count)
+    head = Head(packed, np.zeros(width), np.zeros((width, count)), np.zeros(count), thresholds)
     facts = _facts(labels, True, thresholds, 1.23456789, 10**9, settings)
-    return write(how, _head(network, one, none, thresholds), labels, multi=True, facts=facts)
-
-
-def _targets(rows: Sequence[Row], labels: Sequence[str], multi: bool) -> tuple[Any, Any]:
-    import numpy as np
-
-    place = {label: index for index, label in enumerate(labels)}
-    targets = np.zeros((len(rows), len(labels)), np.float32)
-    for index, row in enumerate(rows):
-        for label in row.labels:
-            targets[index, place[label]] = 1
-        if row.soft:
-            told = np.zeros(len(labels), np.float32)
-            for label, p in row.soft.items():
-                if label in place:
-                    told[place[label]] = p
-            if multi or told.sum() > 0:
-                targets[index] = told if multi else told / told.sum()
-    weights = np.array([row.weight for row in rows], np.float32)
-    return targets, weights / weights.mean()
-
-
-def _held_out(texts: Sequence[bytes], seed: int) -> Any:
-    """Which rows are held out, by a hash of the text, so that equal texts stay together."""
-    import numpy as np
-
-    key = str(seed).encode()
-    draw = np.array(
-        [
-            int.from_bytes(hashlib.blake2b(text.lower(), digest_size=4, key=key).digest())
-            for text in texts
-        ]
-    )
-    share = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / len(texts))
-    out = draw < np.quantile(draw, max(share, 2 / len(texts)))
-    out[np.argmin(draw)] = True
-    return out
-
-
-def _calibration(logits: Any, targets: Any, multi: bool) -> tuple[Any, Any, Any, float]:
-    """Slope and offset of each label's logit, thresholds (None for single-label), temperature."""
-    import numpy as np
-
-    if multi:
-        curve = platt(logits, targets)
-        p = probabilities(logits * curve.slope + curve.offset, multi=True)
-        return curve.slope, curve.offset, best_thresholds(p, targets), 1.0
-    heat = temperature(logits, targets)
-    count = targets.shape[1]
-    return np.full(count, 1 / heat), np.zeros(count), None, heat
-
-
-def _told(p: Any, labels: Sequence[str], thresholds: Any, multi: bool) -> list[tuple[str, ...]]:
-    if not multi:
-        return [(labels[int(best)],) for best in p.argmax(axis=1)]
-    return [tuple(labels[c] for c in range(len(labels)) if row[c] >= thresholds[c]) for row in p]
-
-
-def _head(network: Network, slope: Any, offset: Any, thresholds: Any) -> Head:
-    scale = scales(network.table)
-    return Head(
-        table=pack(network.table, scale),
-        scale=scale,
-        shift=network.shift,
-        weights=network.weights * slope,
-        bias=network.bias * slope + offset,
-        thresholds=thresholds,
-    )
+    # The few bytes more are for lengths that take more digits in the whole file.
+    return len(write(scheme(2), head, labels, multi=True, facts=facts)) + 64
 
 
 def _facts(

@@ -55,10 +55,12 @@ FRUITLESS_ROUNDS = 2
 MAX_ROUNDS = 200
 PATIENCE = 3
 MIN_RISE = 0.005
+MIN_HELD_OUT = 50
 GROWTH = 1.25
 OWN_ROUNDS = 4
 FLOOR_ROWS = 40
 CUT_SHARE = 0.3
+NO_ROUND = "what is left under the cap does not pay for another round"
 MIN_ASKED, WASTED_SHARE = 20, 0.25
 
 
@@ -201,7 +203,7 @@ class Run:
                 return done
             portions = self._portions(number, sparing)
             if not portions:
-                return self._asker.stopped or "the cap on what may be spent"
+                return self._asker.stopped or NO_ROUND
             gained = await self._round(number, portions)
             fruitless = 0 if gained else fruitless + 1
             if self._asker.stopped:
@@ -255,7 +257,7 @@ class Run:
         if self._ledger.decided(f"{self._name}/{key}/answered") is None:
             questions = questions[: self._fitting([each.question for each in questions])]
         if not questions:
-            self._asker.stopped = "the cap on what may be spent"
+            self._asker.stopped = NO_ROUND
             return 0
         answers = await self._ask(f"{key}/answered", [each.question for each in questions])
         candidates: list[Candidate] = []
@@ -420,7 +422,8 @@ class Run:
 
     def _flat(self) -> bool:
         """Whether the last checks brought nothing over the best one before them."""
-        values = [each.agreement for each in self._curve]
+        # On few rows a student is right or wrong by chance.
+        values = [each.agreement for each in self._curve if each.held_out >= MIN_HELD_OUT]
         if len(values) <= PATIENCE:
             return False
         return max(values[-PATIENCE:]) < max(values[:-PATIENCE]) + MIN_RISE

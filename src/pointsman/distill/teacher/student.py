@@ -11,7 +11,7 @@ from pointsman.distill.teacher.generate import Pair
 from pointsman.distill.teacher.harvest import Kept
 from pointsman.distill.teacher.select import confused_pairs
 
-__all__ = ["Check", "Guess", "Student", "check", "trained_student"]
+__all__ = ["Check", "Guess", "Student", "check"]
 
 MIN_ROWS = 40
 MIN_HELD_OUT = 10
@@ -33,11 +33,12 @@ Student = Callable[[Sequence[Row], Sequence[str]], list[Guess]]
 class Check(Struct, frozen=True, kw_only=True):
     """A student's agreement with the teacher on held-out rows, and the pairs it mixes up.
 
-    Rows written for the line between two classes are left out of `agreement`: they are harder, and
-    there are more of them each time.
+    Rows written for the line between two classes are left out of `agreement`, which is over
+    `held_out` rows: they are harder, and there are more of them each time.
     """
 
     rows: int
+    held_out: int
     agreement: float
     pairs: tuple[Pair, ...] = ()
 
@@ -63,18 +64,4 @@ def check(kept: Sequence[Kept], student: Student) -> Check | None:
         if first and second
     ]
     agreement = sum(plain) / len(plain) if plain else 0.0
-    return Check(rows=len(kept), agreement=agreement, pairs=tuple(pairs))
-
-
-def trained_student(size_bytes: int, seed: int) -> Student:
-    """Give the student that the classifier itself is: the trainer's, of that size."""
-    # Loaded here, since it needs what the rest of this room does not (onnxruntime).
-    from pointsman.distill.model import TextClassifier
-    from pointsman.distill.train import TrainSettings, train
-
-    def student(rows: Sequence[Row], texts: Sequence[str]) -> list[Guess]:
-        trained = train(rows, TrainSettings(size_bytes=size_bytes, seed=seed), lambda *_: None)
-        model = TextClassifier.load(trained.onnx)
-        return [Guess(each.labels, each.scores) for each in model.classify_many(texts)]
-
-    return student
+    return Check(rows=len(kept), held_out=len(plain), agreement=agreement, pairs=tuple(pairs))

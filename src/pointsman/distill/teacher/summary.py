@@ -109,7 +109,7 @@ def check_rows(outcome: Outcome, teacher: str, folder: str) -> None:
     if enough:
         return
     listed = ", ".join(f"{count} {reason}" for reason, count in list(outcome.reasons.items())[:5])
-    weak = f" {_too_weak(outcome, teacher)}." if outcome.too_weak else ""
+    weak = f" So {_too_weak(outcome, teacher)}." if outcome.too_weak else ""
     raise DistillError(
         f"{teacher} gave {len(outcome.kept)} rows of {len(labels)} classes that can be used, too few"
         f" to learn from; turned away: {listed or 'nothing'}. The run ended because:"
