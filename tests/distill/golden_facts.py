@@ -68,7 +68,7 @@ def facts_with(**changes: Any) -> Facts:
         "rows_sha256": "cd" * 32,
         "counts": {"in the data": 1000, "learned from": 990, "without a text": 10},
         "label_counts": {**dict.fromkeys(LABELS, 240), "日本語": 30},
-        "settings": {"size_bytes": 262144, "seed": 7, "other": False, "epochs": None},
+        "settings": {"size_bytes": 262144, "seed": 7, "other": False},
         "test_data": "test.jsonl",
         "created": "2026-11-24",
         "machine": "Linux on x86_64, 2 cores",

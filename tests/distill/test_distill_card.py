@@ -29,7 +29,7 @@ ROWS = [
         ("the app crashes on start", "technical"),
     )
 ]
-SETTINGS = TrainSettings(size_bytes=64 * 1024, epochs=2)
+SETTINGS = TrainSettings(size_bytes=64 * 1024, quick=True)
 
 
 def test_a_card_says_what_it_is_for_what_it_does_and_what_it_cannot() -> None:

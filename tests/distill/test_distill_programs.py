@@ -35,7 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for number, text in enumerate(golden_texts())
         for label in (LABELS[number % len(LABELS)],)
     ]
-    settings = TrainSettings(size_bytes=64 * 1024, epochs=2)
+    settings = TrainSettings(size_bytes=64 * 1024, quick=True)
     found = {"trained": train(rows, settings).onnx, "multi": standin(LABELS, multi=True)}
     paths = {kind: folder / f"{kind} model.onnx" for kind in found}
     for kind, path in paths.items():

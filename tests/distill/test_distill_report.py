@@ -183,7 +183,7 @@ def trained() -> dict[str, bytes]:
         Row(f"{a.text} {b.text}", (*a.labels, *b.labels))
         for a, b in zip(rows[::2], rows[1::2], strict=True)
     ]
-    settings = TrainSettings(size_bytes=64 * 1024, epochs=2)
+    settings = TrainSettings(size_bytes=64 * 1024, quick=True)
     return {
         "single": train(rows, settings).onnx,
         "multi": train(rows + both, settings).onnx,

@@ -106,6 +106,7 @@ def test_a_class_of_one_row_and_empty_texts_do_no_harm() -> None:
     assert found.labels == ("billing", "rare", "sales", "technical")
 
 
+@pytest.mark.slow
 def test_a_thousand_labels_fit() -> None:
     data = [Row(f"code{number} code{number}x", (f"label {number}",)) for number in range(1000)]
     found = train(data * 2, TrainSettings(size_bytes=128 * 1024, quick=True))
