@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
@@ -38,6 +39,8 @@ from pointsman.types import (
 __all__ = ["Answer", "AsyncClient", "AsyncStream", "Client", "Stream"]
 
 T = TypeVar("T")
+
+SIGNALS_SEEN_S = 0.2
 
 
 class Answer(Struct, frozen=True):
@@ -370,12 +373,45 @@ class Client:
         self.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        # Ctrl-C may come between any two steps of Python here, and a concurrent Future that is
+        # waited for would be left with its lock held: the loop then hangs as it sets the result.
+        # A SimpleQueue is C, and is either had or not.
+        ended: SimpleQueue[asyncio.Task[T] | None] = SimpleQueue()
+        begun: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            begun.append(self._loop.create_task(work))
+            begun[0].add_done_callback(ended.put)
+
+        def cancel() -> None:
+            if not begun:
+                work.close()
+                ended.put(None)
+            elif not begun[0].cancel():
+                ended.put(begun[0])  # It had ended, and the interrupted `get` may have lost it.
+
         try:
-            return future.result()
+            self._loop.call_soon_threadsafe(begin)
+            task = _awaited(ended)
         except BaseException:
-            future.cancel()  # Ctrl-C in the caller's thread ends the upstream call too.
+            # The upstream call ends too; what comes next finds nothing half done.
+            self._loop.call_soon_threadsafe(cancel)
+            left = _awaited(ended)
+            if left is not None and not left.cancelled():
+                left.exception()
             raise
+        assert task is not None
+        return task.result()
+
+
+def _awaited(queue: SimpleQueue[T]) -> T:
+    # A signal may be given to any thread of the process (macOS and gVisor do so), and then nothing
+    # wakes the main one, which alone runs the handler: it looks up by itself.
+    while True:
+        try:
+            return queue.get(timeout=SIGNALS_SEEN_S)
+        except Empty:
+            continue
 
 
 def _answer(
