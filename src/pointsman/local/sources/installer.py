@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from pointsman.errors import LocalError
 
-__all__ = ["Installer", "Pin", "fetch_packages", "installers", "run_tool"]
+__all__ = ["Installer", "Pin", "check_packages", "fetch_packages", "installers", "run_tool"]
 
 LAUNCHER = Path(__file__).parent.parent / "launch.py"
 LOOK_S = 0.2
@@ -125,6 +125,30 @@ def fetch_packages(pins: Sequence[Pin], scratch: Path, progress: Callable[[int],
         failures.append(f"{' '.join(tool.command)}:\n{said}")
         shutil.rmtree(folder, ignore_errors=True)
     raise LocalError(f"{names} could not be fetched by\n" + "\n".join(failures))
+
+
+def check_packages(
+    tool: Installer,
+    pins: Sequence[Pin],
+    wheels: Path,
+    folder: Path,
+    progress: Callable[[int], None],
+) -> None:
+    """Let pip hold the wheels of a folder against the hashes that its index has for them.
+
+    It keeps a file that is there and has the index's hash, and fetches one anew that has not.
+    Works in `folder`.
+
+    Raises:
+        LocalError: it could not be done; what pip said is in the message.
+    """
+    folder.mkdir()
+    requirements = folder / "requirements.txt"
+    requirements.write_text("".join(f"{pin.line}\n" for pin in pins), "utf-8")
+    said = run_tool(tool.arguments(requirements, wheels, False), folder, progress, TIMEOUT_S)
+    if said is not None:
+        names = ", ".join(f"{pin.package}=={pin.version}" for pin in pins[:3])
+        raise LocalError(f"{names} could not be checked by {' '.join(tool.command)}:\n{said}")
 
 
 def run_tool(

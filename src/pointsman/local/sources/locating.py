@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
@@ -32,15 +32,24 @@ _FOUND = re.compile(
     r"^\s*Found link (?P<url>[^\s#]+)(?:#(?P<fragment>\S*))? \(from .*, version: (?P<version>\S+)$",
     re.MULTILINE,
 )
+_WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+!\-]{0,250}\.whl")
 _SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})(?:&|$)")
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class Link(Struct, frozen=True):
-    """Where a wheel lies; `sha256` is None where the index does not say it."""
+    """Where a wheel lies; `sha256` is None where that is not told, though the index may say it.
+
+    pip tells it only where it stands in the URL, as in an index's HTML, and not of its JSON.
+    """
 
     url: str
     sha256: str | None
+
+    @property
+    def file(self) -> str:
+        """The wheel's file name."""
+        return unquote(urlsplit(self.url).path.rpartition("/")[2])
 
 
 class TooMuch(Exception):
@@ -86,12 +95,11 @@ def locate(tool: Installer, pin: Pin, folder: Path, check: Callable[[], None]) -
 
 
 def _choose(links: Iterable[Link], pin: Pin) -> Link | None:
-    found = list(dict.fromkeys(links))
+    found = [each for each in dict.fromkeys(links) if _WHEEL.fullmatch(each.file)]
     if pin.sha256 is not None:
         found = [each for each in found if each.sha256 in (None, pin.sha256)]
     # Which of several fits best is the tool's to say; and one of two mirrors may be a file here.
-    names = {urlsplit(each.url).path.rpartition("/")[2] for each in found}
-    if len(names) != 1 or len({each.sha256 for each in found}) != 1:
+    if len({each.file for each in found}) != 1 or len({each.sha256 for each in found}) != 1:
         return None
     return found[0] if all(_is_open(each.url) for each in found) else None
 

@@ -16,10 +16,14 @@ from pointsman.local.download import Cancelled, NoSpace
 from pointsman.local.progress import Step
 from pointsman.local.sources import installer
 from pointsman.local.sources.base import Job, fetch_file
-from pointsman.local.sources.installer import Pin, fetch_packages
+from pointsman.local.sources.installer import Installer, Pin, check_packages, fetch_packages
 from pointsman.local.sources.locating import Link, locate
 
 __all__ = ["canonical", "fetch_wheels", "kept_bytes"]
+
+
+class _Unavailable(Exception):
+    """The tools have to fetch it; why is the message."""
 
 
 def fetch_wheels(
@@ -40,24 +44,36 @@ def fetch_wheels(
     shutil.rmtree(tools, ignore_errors=True)
     tools.mkdir(parents=True)
     own.mkdir(exist_ok=True)
-    targets = {pin: own / f"{canonical(pin.package)}-{pin.version}.whl" for pin in pins}
-    _drop_others(own, list(targets.values()))
-    before = 0
+    before, wheels, unsure = 0, set(), []
 
     def report(done: int, total: int | None = None) -> None:
         progress(before + done, total if len(pins) == 1 else None)
 
-    for number, (pin, target) in enumerate(targets.items()):
-        why = _fetch(pin, target, tools / f"locate{number}", job, report, len(pins) > 1)
-        if why is not None:
-            _tell(job, pin, why)
-            target.unlink(missing_ok=True)
-            folder = fetch_packages(pins[number:], tools, report)
-            _forget(own)
-            return [own, folder] if number else [folder]
-        before += target.stat().st_size
-    _forget(own)
-    return [own]
+    folders = [own]
+    for number, pin in enumerate(pins):
+        try:
+            tool, link = _link(pin, tools / f"locate{number}", job)
+            _fetch(pin, link, own / link.file, job, report)
+        except _Unavailable as why:
+            _tell(job, pin, str(why))
+            folders.append(fetch_packages(pins[number:], tools, report))
+            break
+        wheels.add(link.file)
+        before += (own / link.file).stat().st_size
+        if pin.sha256 is None and link.sha256 is None and tool.kind == "pip":
+            unsure.append((tool, pin))
+    try:
+        if unsure:
+            check_packages(unsure[0][0], [pin for _, pin in unsure], own, tools / "check", report)
+    finally:
+        for wheel in wheels:
+            if not (own / wheel).exists():  # pip has found it to be another.
+                (own / f"{wheel}.part.journal").unlink(missing_ok=True)
+    # Journals have no use any more, and all wheels in a folder are taken for ours.
+    for path in own.iterdir():
+        if path.name not in wheels:
+            path.unlink()
+    return [folder for folder in folders if any(folder.iterdir())]
 
 
 def kept_bytes(scratch: Path) -> int:
@@ -67,18 +83,20 @@ def kept_bytes(scratch: Path) -> int:
     )
 
 
+def _link(pin: Pin, folder: Path, job: Job) -> tuple[Installer, Link]:
+    for number, tool in enumerate(installer.installers()):
+        if link := locate(tool, pin, folder / str(number), job.check):
+            return tool, link
+    raise _Unavailable("they do not say where it lies")
+
+
 def _fetch(
     pin: Pin,
+    link: Link,
     target: Path,
-    folder: Path,
     job: Job,
     report: Callable[[int, int | None], None],
-    keep_journal: bool,
-) -> str | None:
-    """Have the wheel at `target`; gives None, or why the tools have to fetch it."""
-    link = _link(pin, folder, job)
-    if link is None:
-        return "they do not say where it lies"
+) -> None:
     came = 0
 
     def step(now: Step) -> None:
@@ -92,21 +110,14 @@ def _fetch(
     told = Job(step, job.env, job.cancelled)
     try:
         digest = pin.sha256 or link.sha256
-        fetch_file(told, link.url, target, sha256=digest, keep_journal=keep_journal)
+        fetch_file(told, link.url, target, sha256=digest, keep_journal=True)
     except (Cancelled, NoSpace):
         raise
     except LocalError as error:
         if came:
             raise  # It can be had; what has come is worth more than another way to it.
-        return error.message
-    return None
-
-
-def _link(pin: Pin, folder: Path, job: Job) -> Link | None:
-    for number, tool in enumerate(installer.installers()):
-        if link := locate(tool, pin, folder / str(number), job.check):
-            return link
-    return None
+        target.unlink(missing_ok=True)
+        raise _Unavailable(error.message) from error
 
 
 def _tell(job: Job, pin: Pin, why: str) -> None:
@@ -115,20 +126,6 @@ def _tell(job: Job, pin: Pin, why: str) -> None:
         f" after a kill: {why}"
     )
     job.progress(Step("downloading by pip or uv", note=note))
-
-
-def _forget(own: Path) -> None:
-    """Drop the journals: all is there, so that there is nothing to go on with."""
-    for journal in own.glob("*.journal"):
-        journal.unlink()
-
-
-def _drop_others(own: Path, targets: list[Path]) -> None:
-    """Delete what is of other packages or versions: all wheels of the folder are taken for ours."""
-    names = tuple(target.name for target in targets)
-    for path in own.iterdir():
-        if not path.name.startswith(names):
-            path.unlink()
 
 
 def canonical(package: str) -> str:
