@@ -272,7 +272,10 @@ class _Connection(asyncio.Protocol):
         if waiter is None or waiter.done() or self._sink is None:
             return False
         try:
-            if self._buffer:
+            if len(self._buffer) == 1 and not self._paused:
+                self._buffered = 0
+                self._sink(self._buffer.popleft())
+            elif self._buffer:
                 self._sink(self._taken())
         except Exception as error:  # Raised anew by whoever waits.
             waiter.set_exception(error)

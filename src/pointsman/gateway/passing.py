@@ -10,7 +10,7 @@ import re
 from collections import deque
 
 from pointsman.errors import BadAnswer, StreamCut
-from pointsman.gateway.makers import Makers
+from pointsman.gateway.makers import Makers, may_hold
 from pointsman.gateway.meter import StreamMeter
 from pointsman.resolve import Candidate
 from pointsman.types import Usage
@@ -40,6 +40,7 @@ class Passing:
         "_late",
         "_limit_bytes",
         "_makers",
+        "_mark",
         "_meter",
         "_provider",
         "_rest",
@@ -63,6 +64,7 @@ class Passing:
         self._candidate = candidate
         self._makers = makers
         self._meter = StreamMeter(usage)
+        self._mark = self._meter.mark
         self._ends = ends
         self._late = late
         self._hide_usage = hide_usage
@@ -84,8 +86,10 @@ class Passing:
             events = self._whole(chunk)
             if not events:
                 return b""
-        self._meter.feed(events)
-        self._makers.note(self._provider, events)
+        if self._mark in events:
+            self._meter.feed(events)
+        if may_hold(events):
+            self._makers.note(self._provider, events)
         # Whether the stream is complete is looked up once, at its end.
         self._tail.append(events)
         self._tail_bytes += len(events)
