@@ -126,6 +126,30 @@ class Served:
         finally:
             await self.close()
 
+    async def pipe(self, sink: Callable[[bytes], None]) -> None:
+        """Give `sink` the body as it comes, with no task between; it must be quick.
+
+        Raises:
+            StreamCut, ProviderTimeout: as `chunks`; and what `sink` raises.
+        """
+        try:
+            if self._first:
+                first, self._first = self._first, b""
+                sink(first)
+            await self._response.pipe(sink)
+        except TransportError as error:
+            raise await self._fault(error, StreamCut) from error
+        finally:
+            await self.close()
+
+    def hold(self) -> None:
+        """While piping: let the upstream wait until `let_go`."""
+        self._response.hold()
+
+    def let_go(self) -> None:
+        """While piping: let the upstream go on."""
+        self._response.let_go()
+
     async def json(self, limit_bytes: int) -> dict[str, Any]:
         """Give the whole body, which must be a JSON object.
 

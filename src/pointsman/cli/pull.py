@@ -36,6 +36,8 @@ def command(
         def report(step: Step) -> None:
             nonlocal fetched
             fetched = fetched or step.status == "writing manifest"
+            if step.note is not None:
+                click.echo(f"note: {step.note}", err=True)
             bar(step)
 
         model = pull(ref, store_of(config), report, name=name, verify=verify, env=config.secrets)

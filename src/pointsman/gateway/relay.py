@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,12 +15,13 @@ from pointsman.dialects.anthropic import ANTHROPIC
 from pointsman.dialects.base import AnswerReader, Call, ClientDialect, Dialect, StreamWriter
 from pointsman.dialects.gemini import GEMINI
 from pointsman.door import Choice, Door
-from pointsman.errors import BadAnswer, BlockedByGuard, PointsmanError, StreamCut
+from pointsman.errors import BlockedByGuard, PointsmanError
 from pointsman.gateway.ambiguity import refuse_ambiguous
 from pointsman.gateway.exchange import Exchange, Headers
 from pointsman.gateway.makers import Makers
-from pointsman.gateway.meter import Meter, StreamMeter, usage_of
+from pointsman.gateway.meter import Meter, usage_of
 from pointsman.gateway.passage import Passage, passed_texts, with_suffix
+from pointsman.gateway.passing import Passing
 from pointsman.gateway.wire import ask_usage, decode_body, replace_model
 from pointsman.guards import Guards, user_texts
 from pointsman.images import has_remote_images, with_fetched_images
@@ -43,10 +43,6 @@ _ENDS = {
     "anthropic": re.compile(rb"(?:^|\n)event: ?message_stop"),
     "gemini": re.compile(rb'"finishReason"\s*:\s*"|"blockReason"\s*:\s*"'),
 }
-_FAULT = re.compile(rb'(?:^|\n)(?:event: ?error|data: ?\{\s*"error"\s*:)')
-# Usage, filter results and the like follow the finish reason; they are far smaller than this.
-TAIL_BYTES = 8192
-_HIDDEN = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 # Sealed signatures (dialects._shared.seal) begin so in base64: they need to be opened first.
 _SEAL = b"cG0xf"
 # Dialects whose clients carry signatures, and how a client's own body is made fit for a provider.
@@ -329,47 +325,30 @@ class Relay:
 
     async def _pass_events(self, exchange: Exchange, asked: Asked, served: Served) -> Usage | None:
         """Relay whole events as they are; hold back a part of one until its rest has come."""
-        meter = StreamMeter(asked.usage)
-        faulty = ended = False
-        rest = b""
-        tail: deque[bytes] = deque()
-        tail_bytes = 0
-        async for chunk in served.chunks():
-            data = rest + chunk if rest else chunk
-            cut = _boundary(data)
-            if cut == 0:
-                rest = data
-                if len(rest) > self._max_answer:
-                    raise BadAnswer(
-                        f"{served.candidate.ref} sent an event without an end",
-                        provider=served.binding.name,
-                        model=served.candidate.model,
-                    )
-                continue
-            events, rest = (data, b"") if cut == len(data) else (data[:cut], data[cut:])
-            meter.feed(events)
-            self._makers.note(served.binding.name, events)
-            # Whether the stream is complete is looked up once, at its end; most pieces are only text,
-            # so a plain search for a word goes before each expression.
-            tail.append(events)
-            tail_bytes += len(events)
-            while tail_bytes - len(tail[0]) >= TAIL_BYTES:
-                tail_bytes -= len(tail.popleft())
-            if asked.passage is not None and asked.ends.search(events):
-                ended = True  # Its last event may hold all of the answer, and be any size.
-            if b"error" in events and _FAULT.search(events):
-                faulty = True
-            if asked.hide_usage and b"[]" in events and _HIDDEN.search(events):
-                events = _without_usage(events)
-            if events:
-                await exchange.write(events)
-        if not faulty and not ended and not asked.ends.search(b"".join(tail)):
-            raise StreamCut(
-                f"{served.candidate.ref} ended its stream before its end",
-                provider=served.binding.name,
-                model=served.candidate.model,
-            )
-        return meter.usage()
+        passing = Passing(
+            served.binding.name,
+            served.candidate,
+            self._makers,
+            usage=asked.usage,
+            ends=asked.ends,
+            late=asked.passage is None,
+            hide_usage=asked.hide_usage,
+            limit_bytes=self._max_answer,
+        )
+        direct = exchange.direct()
+        if direct is not None:
+            with direct.attached(served.hold, served.let_go) as write:
+
+                def sink(chunk: bytes) -> None:
+                    if events := passing.feed(chunk):
+                        write(events)
+
+                await served.pipe(sink)
+        else:
+            async for chunk in served.chunks():
+                if events := passing.feed(chunk):
+                    await exchange.write(events)
+        return passing.finish()
 
     async def _translate(
         self, exchange: Exchange, asked: Asked, served: Served, head: Headers
@@ -409,31 +388,6 @@ def passes(asked: Asked, binding: Binding) -> bool:
     if binding.dialect != asked.dialect.name or _SEAL in asked.body:
         return False
     return not any(trigger in asked.body for trigger in binding.triggers)
-
-
-def _boundary(data: bytes) -> int:
-    """The length of the whole events at the head of `data`."""
-    if data.endswith(b"\n\n"):
-        return len(data)
-    cut = data.rfind(b"\n\n")
-    if cut >= 0:
-        return cut + 2
-    cut = data.rfind(b"\r\n\r\n")
-    if cut >= 0:
-        return cut + 4
-    cut = data.rfind(b"\r\r")
-    return cut + 2 if cut >= 0 else 0
-
-
-def _without_usage(events: bytes) -> bytes:
-    """Take out OpenAI's last chunk (no choices, only usage) that the client did not ask for."""
-    separator = b"\r\n\r\n" if b"\r\n\r\n" in events else b"\n\n"
-    kept = [
-        event
-        for event in events.split(separator)
-        if not (_HIDDEN.search(event) and b'"usage"' in event)
-    ]
-    return separator.join(kept)
 
 
 def _quality(value: str | None) -> float | None:
