@@ -28,6 +28,7 @@ CLIENT = {
     "images",
     "classifiers",
     "guards",
+    "outcomes",
 }
 BELOW_CLIENT = CORE | CLIENT | {"dialects", "providers", "router", "trust", "local", "distill"}
 # A room may import itself and these. A new room must be given its place here.
