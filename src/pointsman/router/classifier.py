@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from functools import cache
 from importlib.resources import files
@@ -12,9 +13,10 @@ import msgspec
 from msgspec import Struct
 
 from pointsman.errors import MissingExtra, RouteError
+from pointsman.router.ability import Abilities, PriceLine
 from pointsman.router.features import SURFACE, VERSION, Sight, look, seen, tokens
 from pointsman.router.matrix import bucketed
-from pointsman.types import Estimate
+from pointsman.types import Ability, Estimate, PromptReading
 
 __all__ = ["Card", "OnnxClassifier", "default_classifier"]
 
@@ -22,6 +24,9 @@ MAX_MODEL_BYTES = 4 * 1024 * 1024
 SHIPPED = "data/router/router.onnx"
 # To explain, each word of a prompt is taken out once; this bounds the runs.
 MAX_EXPLAINED_WORDS = 200
+
+
+ANSWER_TOKENS = 300.0
 
 
 class Card(Struct, frozen=True):
@@ -69,6 +74,13 @@ class OnnxClassifier:
     def __init__(self, session: Any, card: Card, size_bytes: int, numpy: Any) -> None:
         self.card = card
         self.size_bytes = size_bytes
+        self.abilities = Abilities(
+            {card.weak: (-1.0,), card.strong: (1.0,)},
+            0.1,
+            PriceLine((-0.68,), (0.62,), 0.6),
+            (0.0,),
+            0.8,
+        )
         self._session = session
         self._numpy = numpy
 
@@ -127,6 +139,23 @@ class OnnxClassifier:
         p_weak = self._run(sight)[2]
         return Estimate(p_weak, self.card.rank(p_weak, sight.at_once))
 
+    def read(self, text: str) -> PromptReading:
+        """Give what a prompt asks for: one skill, on which the weaker of the pair has −1, the stronger 1."""
+        sight = look(text)
+        weak, strong, p_weak = self._run(sight)
+        low, high = _logit(weak), _logit(strong)
+        return PromptReading(
+            ((high - low) / 2,),
+            -(high + low) / 2,
+            ANSWER_TOKENS,
+            self.card.rank(p_weak, sight.at_once),
+            1.0,
+        )
+
+    def ability(self, model: str, price_usd_per_mtok: float | None = None) -> Ability:
+        """Give a model's ability, from the best that is known of it."""
+        return self.abilities.of(model, price_usd_per_mtok)
+
     def pushes(self, text: str, count: int = 8) -> list[tuple[str, float]]:
         """Give what moved `p_weak` most, strongest first: (feature, by how much it raised it).
 
@@ -171,6 +200,11 @@ class OnnxClassifier:
             raise RouteError(f"{name} does not run as a router: {str(error)[:200]}") from error
         if not all(0 <= p <= 1 for p in found):
             raise RouteError(f"{name} does not give probabilities")
+
+
+def _logit(p: float) -> float:
+    p = min(max(p, 1e-6), 1 - 1e-6)
+    return math.log(p / (1 - p))
 
 
 def _card(facts: dict[str, str], name: str) -> Card:
