@@ -164,13 +164,13 @@ def test_broken_and_foreign_files_are_refused(trained, tmp_path):
     card = msgspec.json.encode(trained.card).decode()
     refused(foreign({"pointsman": card}), "does not run as a router")
     with pytest.raises(RouteError, match="cannot be read"):
-        OnnxClassifier.read(tmp_path / "none.onnx")
+        OnnxClassifier.open(tmp_path / "none.onnx")
 
 
 def test_a_router_is_read_from_a_file(trained, tmp_path):
     path = tmp_path / "r.onnx"
     path.write_bytes(trained.model)
-    assert OnnxClassifier.read(path).estimate("hi") == OnnxClassifier.load(
+    assert OnnxClassifier.open(path).estimate("hi") == OnnxClassifier.load(
         trained.model, "r"
     ).estimate("hi")
 

@@ -116,7 +116,7 @@ class OnnxClassifier:
         return router
 
     @classmethod
-    def read(cls, path: Path) -> OnnxClassifier:
+    def open(cls, path: Path) -> OnnxClassifier:
         """Load a router from a file.
 
         Raises:

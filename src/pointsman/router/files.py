@@ -110,7 +110,7 @@ def eval_file(data: Path, strong: str, weak: str, router: Path | None) -> Scores
         MissingExtra: onnxruntime is not installed.
     """
     rows, _ = pair_rows(data, strong, weak)
-    classifier = default_classifier() if router is None else OnnxClassifier.read(router)
+    classifier = default_classifier() if router is None else OnnxClassifier.open(router)
     p_weak = [classifier.estimate(row.prompt).p_weak for row in rows]
     weak_scores, strong_scores = _scores(rows, weak, strong)
     metrics = evaluate(p_weak, weak_scores, strong_scores)
