@@ -409,6 +409,9 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     """What is known of a model that a route may choose. Prices in US dollars per million tokens.
 
     None means unknown, and an ability that is unknown counts as absent when a request needs it.
+    `region` is where it runs, in the user's own words; a model run here is in `local`. `verified` says
+    that a local model's files were checked against their hashes. `logprobs` says that it gives the
+    probabilities of its tokens when asked.
     """
 
     ref: str
@@ -422,6 +425,9 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     tools: bool = False
     json_schema: bool = False
     local: bool = False
+    region: str | None = None
+    verified: bool = False
+    logprobs: bool = False
 
     def cost_usd(self, usage: Usage) -> float | None:
         """What `usage` costs, or None where a price is unknown; cached tokens at their own price."""

@@ -34,6 +34,8 @@ KEPT = 128
 # Recent trouble fades by half in so many tool results, or turns of the user.
 HALF_LIFE = 3.0
 _FADE = 0.5 ** (1 / HALF_LIFE)
+# A severe error counts as so many mild ones; what is left of the trouble once a write lands or tests pass.
+SEVERE, LANDED = 2.0, 0.5
 CHARS_PER_TOKEN = 4.0
 
 
@@ -43,7 +45,8 @@ class Trajectory(Struct):
     `messages` leaves out the system's. `writes` landed without a fault. `repeated_calls` had the tool
     and arguments of an earlier one with no write between; `repeated_errors` the text of an earlier
     failure. `asks` are the assistant's words to the user without a call. `unfamiliar_calls` went to
-    tools of which neither reading nor writing is known. What is `recent` halves every three.
+    tools of which neither reading nor writing is known. What is `recent` halves with every three tool
+    results (corrections: turns of the user), and with a write that lands; a severe error counts twice.
     """
 
     messages: int = 0
@@ -184,7 +187,6 @@ def _call(progress: Progress, call: ToolCall) -> None:
     deed = deed_of(call.name, call.arguments)
     run.calls += 1
     run.assistant_chars += len(call.arguments)
-    run.recent_repeats *= _FADE
     if deed == "unknown":
         run.unfamiliar_calls += 1
     if deed != "test" and _met(progress.calls, hash((call.name, call.arguments))):
@@ -204,11 +206,13 @@ def _result(progress: Progress, result: ToolResult) -> None:
     if deed == "test":
         _test(run, "fail" if (state := tests_of(text)) == "none" and fault != "none" else state)
     run.recent_errors *= _FADE
+    run.recent_repeats *= _FADE
     if fault == "none":
         run.errors_in_row = 0
         if deed == "write":
             run.writes += 1
             run.reads_since_write = 0
+            run.recent_errors *= LANDED
             progress.calls.clear()  # What is read again after a write may well be another thing.
         elif deed == "read":
             run.reads += 1
@@ -218,12 +222,13 @@ def _result(progress: Progress, result: ToolResult) -> None:
         return  # A test that fails is the test's news, no fault of the tool.
     run.errors += 1
     run.errors_in_row += 1
-    run.recent_errors += 1.0
+    run.recent_errors += SEVERE if fault == "severe" else 1.0
     run.severe_errors += fault == "severe"
     run.failed_writes += deed == "write"
     ends = text[:HEAD_CHARS], text[-TAIL_CHARS:]
     if _met(progress.failures, hash(ends)):
         run.repeated_errors += 1
+        run.recent_repeats += 1.0
 
 
 def _test(run: Trajectory, state: TestState) -> None:
@@ -231,7 +236,8 @@ def _test(run: Trajectory, state: TestState) -> None:
         return
     if state == "pass" and run.test_state == "fail":
         run.tests_recovered += 1
-        run.recent_errors = 0.0
+        run.recent_errors *= LANDED
+        run.recent_repeats *= LANDED
     elif state == "fail" and run.test_state == "pass":
         run.tests_broken += 1
     run.test_state = state
