@@ -16,7 +16,7 @@ import msgspec
 
 from pointsman.router.schema import fits
 from pointsman.router.steps import Attempt
-from pointsman.types import Chat, Tool, TokenLogprob
+from pointsman.types import Chat, TokenLogprob, Tool
 
 __all__ = ["FEATURES", "agreement", "answer_features", "final_answer", "format_ok", "refuses"]
 
@@ -137,8 +137,10 @@ def final_answer(text: str) -> str:
     its words in order."""
     last = text.strip().rpartition("\n")[2].strip(" *_.`")
     if option := _OPTION.fullmatch(last):
-        return option.group(1).upper()
-    if len(text) <= MAX_READ_CHARS and (numbers := _NUMBER.findall(text)):
+        letter: str = option.group(1)
+        return letter.upper()
+    numbers: list[str] = _NUMBER.findall(text[-MAX_READ_CHARS:])
+    if numbers:
         return numbers[-1].replace(",", "").rstrip(".")
     return " ".join(_WORD.findall(text[:MAX_READ_CHARS].lower()))
 

@@ -58,9 +58,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     stream: bool = False
 
 
-def ranked(
-    situation: Situation, explore: float = 0.0
-) -> Generator[Classify, Heard, Decision]:
+def ranked(situation: Situation, explore: float = 0.0) -> Generator[Classify, Heard, Decision]:
     """Decide by expected utility, in steps: the classifier is asked only if its word matters.
 
     Raises:
@@ -155,7 +153,11 @@ def _views(situation: Situation, reading: PromptReading, cards: list[ModelCard])
         moved, sd = _moved(situation, reading, each, strength)
         saved = _saved(situation, card)
         cost = max(cost - saved, 0.0)
-        p = each.p_success if moved == 0.0 and sd == each.sd else probability(each.logit + moved, sd)
+        p = (
+            each.p_success
+            if moved == 0.0 and sd == each.sd
+            else probability(each.logit + moved, sd)
+        )
         utility = -cost if per_usd == INFINITE else p - per_usd * cost
         if kept is not None and card.ref != kept and per_usd != INFINITE:
             utility -= situation.margin
@@ -233,9 +235,11 @@ def _reason(situation: Situation, views: list[View]) -> str:
     if per_usd != INFINITE:
         calm = max(
             views,
-            key=lambda v: probability(v.logit, v.sd)
-            - per_usd * v.cost_usd
-            - (situation.margin if current not in (None, v.ref) else 0.0),
+            key=lambda v: (
+                probability(v.logit, v.sd)
+                - per_usd * v.cost_usd
+                - (situation.margin if current not in (None, v.ref) else 0.0)
+            ),
         )
         level = situation.level
         if calm.ref != chosen.ref and level is not None and level.excess > 0.0:
@@ -243,7 +247,9 @@ def _reason(situation: Situation, views: list[View]) -> str:
         if calm.ref != chosen.ref and chosen.shift > calm.shift:
             return "earlier outcomes speak for it"
     if current == chosen.ref:
-        free = max(views, key=lambda v: v.p_success - min(per_usd, 1e12) * (v.cost_usd + v.warm_usd))
+        free = max(
+            views, key=lambda v: v.p_success - min(per_usd, 1e12) * (v.cost_usd + v.warm_usd)
+        )
         if free.ref != chosen.ref:
             return "kept: a switch costs more than it gains"
     prefix = f"leaves {current}: " if current and current != chosen.ref else ""
@@ -280,9 +286,7 @@ def _tried(situation: Situation, decision: Decision, share: float) -> Decision:
     }
     # The dial's own bound is what it may cost; the draw must come again in a replay.
     draw = random.Random(situation.seed)  # noqa: S311  # no secret
-    taken = explored(
-        decision.chosen, costs, offsets, share=share, dial=situation.dial, draw=draw
-    )
+    taken = explored(decision.chosen, costs, offsets, share=share, dial=situation.dial, draw=draw)
     if taken == decision.chosen:
         return _with(decision, decision.views, decision.reasons, 1.0 - share)
     first = next(view for view in decision.views if view.ref == taken)

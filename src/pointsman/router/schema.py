@@ -74,7 +74,9 @@ class _Check:
         properties = schema.get("properties")
         known: Mapping[str, Any] = properties if isinstance(properties, dict) else {}
         rest = schema.get("additionalProperties", True)
-        return all(self.fits(inner, known.get(key, rest), depth + 1) for key, inner in value.items())
+        return all(
+            self.fits(inner, known.get(key, rest), depth + 1) for key, inner in value.items()
+        )
 
     def _array(self, value: Sequence[Any], schema: Mapping[str, Any], depth: int) -> bool:
         items = schema.get("items")
@@ -106,8 +108,6 @@ def _is_kind(value: Any, kinds: Any) -> bool:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if number and (kind == "number" or isinstance(value, int) or value.is_integer()):
                 return True
-        elif not isinstance(kind, str) or kind not in _TYPES:
-            return True
-        elif isinstance(value, _TYPES[kind]):
+        elif not isinstance(kind, str) or kind not in _TYPES or isinstance(value, _TYPES[kind]):
             return True
     return False
