@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 OUT = Path(__file__).parent.parent / "src/pointsman/data/router/calibration.json.gz"
-BENCHMARKS = ("commonsense_qa", "gsm8k", "math-l5", "mmlu", "mmlu-pro")
+BENCHMARKS = ("llmrouter/commonsense_qa", "gsm8k", "math-l5", "mmlu", "mmlu-pro")
 EACH = 48
 MAX_CHARS = 1500
 
@@ -31,9 +31,7 @@ def main(path: str) -> None:
             if row["benchmark"] in by_benchmark and len(prompt) <= MAX_CHARS:
                 digest = hashlib.sha256(prompt.encode()).hexdigest()
                 by_benchmark[row["benchmark"]][digest] = prompt
-    prompts = [
-        found[digest] for found in by_benchmark.values() for digest in sorted(found)[:EACH]
-    ]
+    prompts = [found[digest] for found in by_benchmark.values() for digest in sorted(found)[:EACH]]
     text = json.dumps(prompts, ensure_ascii=False, indent=0)
     OUT.write_bytes(gzip.compress(text.encode(), mtime=0))
     counts = {name: min(len(found), EACH) for name, found in by_benchmark.items()}
