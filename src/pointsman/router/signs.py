@@ -54,9 +54,14 @@ _TESTS_PASS = re.compile(
     re.MULTILINE,
 )
 _CORRECTION = re.compile(
-    r"""(?:no|nope|wrong|incorrect|stop|wait)\b[,.!\s]
-        |.*?\b(?:that'?s\ (?:not|wrong)|that\ is\ (?:not|wrong)|not\ what\ I|I\ (?:already\ )?(?:said|told|meant|asked)
-        |still\ (?:not|fail|broken|wrong|the\ same)|undo|revert|you\ (?:forgot|missed|didn['’]?t|did\ not))\b""",
+    r"""\b(?:
+        (?:that|this|it)(?:['’]s|\ is|\ was)\ (?:still\ )?(?:wrong|incorrect|broken|not\ (?:right|correct|true|what|how|working|it\b))
+        |not\ what\ I|I\ (?:already\ )?(?:said|told\ you|meant|asked\ (?:for|you))|as\ I\ said|like\ I\ said
+        |you\ (?:forgot|missed|ignored|misunder\w+|misread|didn['’]t|did\ not|broke|were\ wrong|got\ (?:that|it|this)\ wrong)
+        |(?:misunderstanding|mix-?up|some\ confusion)
+        |still\ (?:not|fail\w*|broken|wrong|the\ same|doesn['’]t|does\ not|isn['’]t|getting|see(?:ing)?\ the)
+        |undo|revert|roll\ (?:it|that|this)?\ ?back|try\ (?:it\ )?again|wrong\ (?:file|one|place|thing|answer)
+        )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
 _SUMMARY = re.compile(
@@ -171,7 +176,7 @@ def tests_of(text: str) -> TestState:
 
 def is_correction(text: str) -> bool:
     """Whether a user's message sets the assistant right, by its beginning."""
-    return _CORRECTION.match(text[:SAID_CHARS].lstrip()) is not None
+    return _CORRECTION.search(text[:SAID_CHARS]) is not None
 
 
 def is_summary(text: str) -> bool:
