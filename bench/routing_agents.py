@@ -68,10 +68,10 @@ class Run(msgspec.Struct):
 
 
 def read_runs(path: Path) -> list[Run]:
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
     dialect = get_client_dialect("openai")
-    with opened as lines:
-        rows = [json.loads(line) for line in lines]
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    rows = [json.loads(line) for line in text.splitlines()]
     return [
         Run(
             str(row.get("id", number)),

@@ -97,7 +97,8 @@ def _most_probable(x: Floats, failed: Floats, weight: Floats) -> tuple[Floats, F
     w: Floats = minimize(loss, mu, jac=True, method="L-BFGS-B", bounds=bounds).x
     p = 1.0 / (1.0 + np.exp(-(full @ w)))
     hessian = full.T @ (full * (weight * p * (1.0 - p))[:, None]) + np.diag(precision)
-    return w, np.linalg.inv(hessian)
+    covariance: Floats = np.linalg.inv(hessian).astype(np.float64)
+    return w, covariance
 
 
 def _short(value: float) -> float:

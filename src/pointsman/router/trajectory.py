@@ -151,17 +151,15 @@ def _read(progress: Progress, message: Message, *, opening: bool) -> None:
     run.last_speaker = role
     said = called = 0
     for part in message.parts:
-        kind = type(part)
-        if kind is Text:
-            text = part.text  # type: ignore[union-attr]
-            said += len(text)
+        if isinstance(part, Text):
+            said += len(part.text)
             if role == "user":
-                _hear(run, text, opening)
-        elif kind is ToolCall:
+                _hear(run, part.text, opening)
+        elif isinstance(part, ToolCall):
             called += 1
-            _call(progress, part)  # type: ignore[arg-type]
-        elif kind is ToolResult:
-            _result(progress, part)  # type: ignore[arg-type]
+            _call(progress, part)
+        elif isinstance(part, ToolResult):
+            _result(progress, part)
             run.last_speaker = "tool"
     if role == "assistant":
         run.assistant_chars += said
