@@ -28,6 +28,10 @@ CLIENT = {
     "images",
     "classifiers",
     "guards",
+    "calibration",
+    "carry",
+    "noting",
+    "routing",
     "outcomes",
 }
 BELOW_CLIENT = CORE | CLIENT | {"dialects", "providers", "router", "trust", "local", "distill"}

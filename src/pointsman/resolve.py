@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pointsman.config import Config, ModelConfig, RouteConfig, RuleConfig
 from pointsman.errors import RequestError, UnknownModel
@@ -24,6 +24,10 @@ PolicyName: TypeAlias = Literal["classifier", "order", "cascade", "consistency",
 
 MAX_REF_CHARS = 512
 MAX_CACHED_PLANS = 1024
+
+
+def _no_spec() -> RouteConfig:
+    return RouteConfig(candidates=[])
 
 
 class Candidate(Struct, frozen=True):
@@ -68,7 +72,7 @@ class Plan(Struct, frozen=True):
     fallback: tuple[Candidate, ...] = ()
     has_local: bool = False
     rules: tuple[Rule, ...] = ()
-    spec: RouteConfig = RouteConfig(candidates=[])
+    spec: RouteConfig = field(default_factory=_no_spec)
     asked_dial: bool = False
     variant: Plan | None = None
     judge: Candidate | None = None

@@ -92,8 +92,8 @@ def explain(
     door = Door(load_config(config_path))
     plan = door.resolver.resolve(ref)
     chat = Chat(model=ref, messages=(Message("user", (Text(prompt),)),))
-    decision = door.decide(plan, chat, plan.dial if quality is None else quality)
-    value = explained(decision, door.classifier(), prompt)
+    decision = door.decide(plan, chat, quality)
+    value = explained(decision, door.classifier(plan.spec.router), prompt)
     if as_json:
         echo_json(value)
         return

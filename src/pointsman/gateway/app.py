@@ -149,9 +149,9 @@ class Gateway:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.ready = True
-                if any(route.policy == "classifier" for route in self.config.routes.values()):
+                if any(route.policy != "order" for route in self.config.routes.values()):
                     # A few hundred milliseconds that the first routed request should not pay.
-                    ahead.append(asyncio.create_task(asyncio.to_thread(self.door.classifier)))
+                    ahead.append(asyncio.create_task(asyncio.to_thread(self.door.warm)))
                 ahead.append(asyncio.create_task(self.door.local.prepare()))
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":

@@ -77,6 +77,10 @@ class Conversations:
         if found is not None and now_s - found.seen_s <= self._ttl_s:
             self._kept.move_to_end(key)
             return found
+        return self.start(key, now_s)
+
+    def start(self, key: bytes, now_s: float) -> Conversation:
+        """Give a new conversation in the place of any of that key."""
         found = self._kept[key] = Conversation(seen_s=now_s)
         self._kept.move_to_end(key)
         while len(self._kept) > self._limit:
@@ -87,8 +91,8 @@ class Conversations:
 def conversation_key(route: str, chat: Chat, given: str | None = None) -> bytes | None:
     """Give a conversation's key on a route: by the id `given`, else by how the chat opens.
 
-    None for a chat that only opens and has no id: two people may well begin with the same words, and
-    there is nothing to be kept yet.
+    None for a chat without a word of the user's and without an id. Two conversations that open alike
+    and have no ids share what is remembered, until one of them opens anew.
     """
     digest = blake2b(route.encode(), digest_size=16)
     if given:

@@ -23,7 +23,7 @@ from pointsman.types import (
     ToolResult,
 )
 
-__all__ = ["DEFAULT_ANSWER_TOKENS", "Facts", "facts_of"]
+__all__ = ["BYTES_PER_TOKEN", "DEFAULT_ANSWER_TOKENS", "Facts", "facts_of"]
 
 _Leaf: TypeAlias = Text | Refusal | Image | Audio | File | ToolCall | Reasoning
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from pointsman.router.facts import Facts
 from pointsman.types import ModelCard
 
-__all__ = ["NO_LIMITS", "Limits", "most_usd", "unfit"]
+__all__ = ["NO_LIMITS", "Limits", "forbidden", "most_usd", "unfit"]
 
 
 class Limits(Struct, frozen=True):
@@ -39,10 +39,13 @@ def unfit(facts: Facts, card: ModelCard, limits: Limits = NO_LIMITS) -> str | No
         return "no tools"
     if facts.json_schema and not card.json_schema:
         return "no JSON schema"
-    return None if limits is NO_LIMITS else _forbidden(facts, card, limits)
+    return forbidden(facts, card, limits)
 
 
-def _forbidden(facts: Facts, card: ModelCard, limits: Limits) -> str | None:
+def forbidden(facts: Facts, card: ModelCard, limits: Limits) -> str | None:
+    """Give why the route or the caller's key does not let a candidate be asked; None if they do."""
+    if limits is NO_LIMITS:
+        return None
     if limits.allowed is not None and card.ref not in limits.allowed:
         return "not among the models of this key"
     if limits.residency and (card.region or "unknown") not in limits.residency:

@@ -35,7 +35,7 @@ class Outcome(Struct, kw_only=True, omit_defaults=True):
     `asked` are the refs that were asked in their order, `ref` the one that answered, empty if none
     did. `facts` are the request's own numbers, by the names of the policy's facts; `reading` those of
     the prompt model; `run` those of the trajectory. `share` is the probability with which the
-    exploring policy took `ref`, 1 if it did not explore.
+    exploring policy took `ref`, 1 if it did not explore. `variant` is the A/B's name and side.
     """
 
     request_id: str
@@ -61,6 +61,7 @@ class Outcome(Struct, kw_only=True, omit_defaults=True):
     status: int | None = None
     attempts: int = 1
     share: float = 1.0
+    variant: str = ""
 
     def context(self, ref: str) -> Context:
         """Give the context in which a candidate was judged, for the learner."""
@@ -71,6 +72,7 @@ class Outcome(Struct, kw_only=True, omit_defaults=True):
             self.reading.get("difficulty", 0.0),
             self.reading.get("rank", 0.5),
             self.run.get("excess", 0.0),
+            self.loadings,
         )
 
 

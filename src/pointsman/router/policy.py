@@ -13,11 +13,12 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
+from pointsman.errors import RouteError
 from pointsman.router.answer import FEATURES, agreement, answer_features
 from pointsman.router.decision import Decision, View
 from pointsman.router.experiment import assigned
 from pointsman.router.judging import judge_chat, score_of
-from pointsman.router.limits import unfit
+from pointsman.router.limits import forbidden
 from pointsman.router.ranking import INFINITE, Situation, ranked
 from pointsman.router.steps import Attempt, Call, Done, Heard, Judged, Policy, Step
 from pointsman.router.verify import Verifier
@@ -42,10 +43,11 @@ class Check(Struct, frozen=True):
 
 
 class Seen(Struct, frozen=True):
-    """What a look at an answer gave: the probability that it is good, and why."""
+    """What a look at an answer gave: the probability that it is good, why, and a judge's score."""
 
     p_good: float
     why: str
+    score: float | None = None
 
 
 Look: TypeAlias = Callable[
@@ -54,14 +56,22 @@ Look: TypeAlias = Callable[
 
 
 def order(situation: Situation) -> Policy:
-    """Ask in the order given: no estimate, and only what the route forbids is left out."""
-    refs = tuple(
-        card.ref
-        for card in situation.cards
-        if unfit(situation.facts, card, situation.limits) is None
-    )
-    refs = refs or tuple(card.ref for card in situation.cards)
-    return Done(refs[0], refs, ("policy=order",))
+    """Ask in the order given: no estimate, and only what the route forbids is left out.
+
+    Raises:
+        RouteError: it forbids all of them.
+    """
+    refs, why = [], []
+    for card in situation.cards:
+        reason = forbidden(situation.facts, card, situation.limits)
+        if reason is None:
+            refs.append(card.ref)
+        else:
+            why.append(f"{card.ref}: {reason}")
+    if not refs:
+        each = "; ".join(why) or "it has no candidates"
+        raise RouteError(f"no candidate of the route can serve this request: {each}")
+    return Done(refs[0], tuple(refs), ("policy=order",))
     yield  # A policy is a generator, also where it takes no step.
 
 
@@ -104,7 +114,7 @@ def cascade(situation: Situation, check: Check, look: Look | None = None) -> Pol
         seen = yield from look(situation, check, attempt, rung)
         p_good[rung.ref] = seen.p_good
         abler = _next(decision, rung, seen.p_good, check.accept)
-        judged.append(Judged(rung.ref, seen.p_good, seen.why, accepted=abler is None))
+        judged.append(Judged(rung.ref, seen.p_good, seen.why, abler is None, seen.score))
         if abler is None:
             why = f"its answer will do: {seen.why}"
             return _done(decision, rung.ref, why, judged, answer=attempt.number)
@@ -158,7 +168,7 @@ def judge(situation: Situation, check: Check, ref: str, share: float, unit: byte
         if score is None:
             return Seen(plain.p_good, f"the judge failed; {plain.why}")
         p = JUDGE_SHARE * score + (1 - JUDGE_SHARE) * plain.p_good
-        return Seen(p, f"the judge gives {score:.2f}")
+        return Seen(p, f"the judge gives {score:.2f}", score)
 
     return (yield from cascade(situation, check, look))
 

@@ -80,12 +80,15 @@ class Attempt(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """What a policy made of an answer: the probability that it is good, and what counted most."""
+    """What a policy made of an answer: the probability that it is good, what counted most, and the
+    score of a judge, 0 to 1, if one was asked.
+    """
 
     ref: str
     p_good: float
     why: str
     accepted: bool
+    score: float | None = None
 
 
 class Done(Struct, frozen=True):

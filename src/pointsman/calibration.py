@@ -1,0 +1,132 @@
+"""What a router makes of a route's candidates: their abilities, and the scale of its dial.
+
+Calibrated on the shipped prompts, read by whatever router the route has, or on the route's own traffic.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+from msgspec import Struct
+
+from pointsman.errors import RouteError
+from pointsman.resolve import Candidate
+from pointsman.router.ability import ability_of
+from pointsman.router.dial import Option, Scale, scale_of
+from pointsman.router.facts import BYTES_PER_TOKEN, DEFAULT_ANSWER_TOKENS, Facts
+from pointsman.router.outcomes import Outcome
+from pointsman.router.ranking import spread_of
+from pointsman.types import Ability, Classifier, ModelCard, PromptReading
+
+__all__ = ["Bench", "Sample", "bench_of", "sample_of", "traffic_rows"]
+
+SHIPPED = "data/router/calibration.json.gz"
+MAX_BYTES = 4 * 1024 * 1024
+# A route's own traffic is taken for the calibration from so many requests on.
+LEAST_TRAFFIC = 200
+
+
+class Sample(Struct, frozen=True):
+    """The calibration prompts as one router reads them; `source` says in words what they are."""
+
+    readings: tuple[tuple[PromptReading, Facts], ...]
+    source: str
+
+
+class Bench(Struct, frozen=True):
+    """A route's candidates made ready. `rows` are what they promise on the calibration prompts."""
+
+    candidates: tuple[Candidate, ...]
+    cards: tuple[ModelCard, ...]
+    by_ref: dict[str, Candidate]
+    classifier: Classifier | None
+    abilities: dict[str, Ability]
+    rows: tuple[tuple[Option, ...], ...]
+    scale: Scale | None
+    source: str
+
+
+@cache
+def _prompts() -> tuple[str, ...]:
+    data = files("pointsman").joinpath(SHIPPED).read_bytes()
+    with gzip.open(io.BytesIO(data)) as file:
+        text = file.read(MAX_BYTES)
+    return tuple(msgspec.json.decode(text, type=list[str]))
+
+
+def sample_of(classifier: Classifier) -> Sample:
+    """Read the shipped prompts with a router. Reads the package's data.
+
+    Raises:
+        RouteError: they are damaged.
+    """
+    try:
+        prompts = _prompts()
+    except (OSError, EOFError, msgspec.DecodeError) as error:
+        raise RouteError(f"{SHIPPED} cannot be read: {error}; install Pointsman anew") from error
+    readings = tuple(
+        (
+            classifier.read(prompt),
+            Facts(prompt, round(len(prompt.encode()) / BYTES_PER_TOKEN), DEFAULT_ANSWER_TOKENS),
+        )
+        for prompt in prompts
+    )
+    return Sample(readings, f"{len(prompts)} shipped prompts")
+
+
+def bench_of(
+    candidates: tuple[Candidate, ...], classifier: Classifier | None, sample: Sample | None
+) -> Bench:
+    """Make candidates ready; without a router or a sample there is no scale."""
+    cards = tuple(candidate.card for candidate in candidates)
+    by_ref = {candidate.card.ref: candidate for candidate in candidates}
+    abilities = {} if classifier is None else {c.ref: ability_of(c, classifier) for c in cards}
+    rows: tuple[tuple[Option, ...], ...] = ()
+    if sample is not None and abilities:
+        rows = tuple(
+            _options(reading, cards, abilities, facts) for reading, facts in sample.readings
+        )
+    scale = scale_of(rows) if rows else None
+    source = sample.source if sample is not None else "nothing"
+    return Bench(candidates, cards, by_ref, classifier, abilities, rows, scale, source)
+
+
+def traffic_rows(outcomes: Iterable[Outcome], refs: Sequence[str]) -> list[tuple[Option, ...]]:
+    """Give what the candidates promised on each recorded request in which all of them were weighed."""
+    wanted = set(refs)
+    rows = []
+    for outcome in outcomes:
+        found = [each for each in outcome.candidates if each.ref in wanted]
+        if len(found) != len(wanted):
+            continue
+        dearest = max((each.cost_usd or 0.0 for each in found), default=0.0)
+        rows.append(
+            tuple(
+                Option(
+                    each.ref,
+                    each.p_success,
+                    dearest if each.cost_usd is None else each.cost_usd,
+                    each.logit,
+                    each.sd,
+                )
+                for each in found
+            )
+        )
+    return rows
+
+
+def _options(
+    reading: PromptReading,
+    cards: Sequence[ModelCard],
+    abilities: dict[str, Ability],
+    facts: Facts,
+) -> tuple[Option, ...]:
+    return tuple(
+        Option(each.ref, each.p_success, cost, each.logit, each.sd)
+        for each, cost, _ in spread_of(reading, cards, abilities, facts)
+    )

@@ -1,0 +1,497 @@
+"""Routes at work: what a policy must know is gathered here, and what came of it is noted.
+
+Nothing in here makes a request fail that a candidate could serve: a router, a verifier, a store or a
+rule that cannot be had is passed over, which is logged once and said in the header.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from pointsman.calibration import Bench, Sample, bench_of, sample_of
+from pointsman.carry import Run, decided
+from pointsman.config import Config
+from pointsman.errors import MissingExtra, PointsmanError, RouteError
+from pointsman.outcomes import Outcomes
+from pointsman.resolve import Candidate, Plan
+from pointsman.router.budget import Budget
+from pointsman.router.classifier import OnnxClassifier, default_classifier
+from pointsman.router.conversation import Conversation, Conversations, conversation_key
+from pointsman.router.decision import Decision
+from pointsman.router.experiment import assigned
+from pointsman.router.facts import Facts, facts_of
+from pointsman.router.limits import NO_LIMITS, Limits, forbidden, most_usd
+from pointsman.router.policy import (
+    Check,
+    bandit,
+    cascade,
+    classifier,
+    consistency,
+    judge,
+    order,
+)
+from pointsman.router.prognosis import Prognosis, prognosis_of, settle
+from pointsman.router.ranking import Situation
+from pointsman.router.steps import Classify, Done, Policy, Step
+from pointsman.router.trajectory import advance
+from pointsman.router.verify import Verifier, default_verifier, read_verifier
+from pointsman.types import Chat, Classifier, PromptReading
+
+__all__ = ["Caller", "Choice", "Routing", "Ticket"]
+
+_log = logging.getLogger("pointsman")
+
+MAX_BENCHES = 256
+# The policies that ask before they decide.
+ASKING = ("cascade", "consistency", "judge")
+INFINITE = float("inf")
+
+
+class Caller(Struct, frozen=True):
+    """Who asks, as far as a route must know. `conversation` is the id that the caller gave; `key` the name
+    of its key and `allowed` the refs that it may use, None for all.
+    """
+
+    request_id: str = ""
+    conversation: str | None = None
+    tag: str | None = None
+    key: str | None = None
+    allowed: frozenset[str] | None = None
+
+
+NOBODY = Caller()
+
+
+class Ticket(Struct):
+    """One routed request under way, until it is noted."""
+
+    plan: Plan
+    request_id: str
+    facts: Facts
+    started_s: float
+    conversation: Conversation | None = None
+    key: bytes | None = None
+    decision: Decision | None = None
+    prognosis: Prognosis | None = None
+    variant: str = ""
+    reserved_usd: float = 0.0
+    spent_usd: float = 0.0
+    asked: tuple[str, ...] = ()
+    verdict: tuple[str, float] | None = None
+    shadow: bool = False
+    noted: bool = False
+
+
+class Choice(Struct, frozen=True):
+    """Who is asked, in order, and why.
+
+    `decision` is a route's, and `ticket` what must be noted of it; `run` is a policy that asks first.
+    """
+
+    candidates: tuple[Candidate, ...]
+    why: str
+    decision: Decision | None = None
+    run: Run | None = None
+    ticket: Ticket | None = None
+
+
+Match: TypeAlias = Callable[[Plan, Chat, Facts, Caller], tuple[Plan, str]]
+
+
+class Routing:
+    """What routes share: routers, benches, conversations, budgets and outcomes."""
+
+    def __init__(
+        self,
+        config: Config,
+        outcomes: Outcomes,
+        *,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config
+        self.outcomes = outcomes
+        self._now_s = now_s
+        self._classifiers: dict[str | None, Classifier | None] = {}
+        self._verifiers: dict[str | None, Verifier | None] = {}
+        self._samples: dict[int, Sample | None] = {}
+        self._benches: OrderedDict[object, Bench] = OrderedDict()
+        self._conversations: dict[str, Conversations] = {}
+        self._budgets: dict[str, Budget] = {}
+        self.silent: set[str] = set()
+
+    # What is loaded once
+
+    def classifier(self, path: str | None = None) -> Classifier | None:
+        """Give a router, the shipped one without a path; None if it cannot be had, logged once.
+
+        A router of the user's own that cannot be had is replaced by the shipped one.
+        """
+        if path in self._classifiers:
+            return self._classifiers[path]
+        found: Classifier | None
+        try:
+            if path is None:
+                found = default_classifier()
+            else:
+                found = OnnxClassifier.open(Path(path).expanduser())
+        except (MissingExtra, PointsmanError) as error:
+            found = None if path is None else self.classifier(None)
+            _log.warning("%s: %s", _without(path, "a classifier", found is not None), error.message)
+        self._classifiers[path] = found
+        return found
+
+    def verifier(self, path: str | None = None) -> Verifier | None:
+        """Give a verifier of answers, as `classifier` gives a router."""
+        if path in self._verifiers:
+            return self._verifiers[path]
+        found: Verifier | None
+        try:
+            found = default_verifier() if path is None else read_verifier(Path(path).expanduser())
+        except (OSError, PointsmanError) as error:
+            found = None if path is None else self.verifier(None)
+            text = error.message if isinstance(error, PointsmanError) else str(error)
+            _log.warning("%s: %s", _without(path, "a verifier", found is not None), text)
+        self._verifiers[path] = found
+        return found
+
+    def bench(self, plan: Plan) -> Bench:
+        """Give a plan's candidates made ready: abilities, and the scale of the dial."""
+        cards = tuple(candidate.card for candidate in plan.candidates)
+        key = (cards, plan.spec.router)
+        found = self._benches.get(key)
+        if found is None:
+            found = self._made(plan)
+            while len(self._benches) >= MAX_BENCHES:
+                self._benches.popitem(last=False)
+            self._benches[key] = found
+        return found
+
+    def _made(self, plan: Plan) -> Bench:
+        router = self.classifier(plan.spec.router)
+        sample = None
+        if router is not None:
+            if id(router) not in self._samples:
+                try:
+                    self._samples[id(router)] = sample_of(router)
+                except RouteError as error:
+                    _log.warning("the dial is not calibrated: %s", error.message)
+                    self._samples[id(router)] = None
+            sample = self._samples[id(router)]
+        return bench_of(plan.candidates, router, sample)
+
+    def budget(self, plan: Plan) -> Budget | None:
+        """Give a route's budget, if it has one."""
+        usd = plan.spec.spend_usd_per_day
+        if usd is None or plan.route is None:
+            return None
+        found = self._budgets.get(plan.route)
+        if found is None:
+            found = self._budgets[plan.route] = Budget(usd)
+        return found
+
+    # Deciding
+
+    def choose(
+        self,
+        plan: Plan,
+        chat: Chat,
+        dial: float | None,
+        caller: Caller = NOBODY,
+        match: Match | None = None,
+    ) -> Choice:
+        """Decide a route for a request, and remember what must be noted when it is answered.
+
+        Raises:
+            RouteError: no candidate can serve the request; says why for each.
+        """
+        facts = facts_of(chat)
+        ticket = Ticket(plan, caller.request_id, facts, self._now_s())
+        self._recognise(ticket, chat, caller)
+        plan = self._dealt(ticket, plan, caller)
+        matched = ""
+        if match is not None and plan.rules:
+            plan, matched = match(plan, chat, facts, caller)
+        ticket.plan = plan
+        situation, setting = self._situation(ticket, chat, dial, caller)
+        policy = self._policy(ticket, situation)
+        step, done = self._driven(policy, self.bench(plan))
+        notes = [f"route={plan.route}", matched, ticket.variant and f"ab={ticket.variant}", setting]
+        if plan.spec.shadow:
+            return self._on_paper(ticket, situation, done, [note for note in notes if note])
+        return self._choice(ticket, situation, policy, step, done, [n for n in notes if n])
+
+    def decide(
+        self,
+        plan: Plan,
+        chat: Chat,
+        dial: float | None,
+        caller: Caller = NOBODY,
+        match: Match | None = None,
+    ) -> Decision:
+        """Give the decision on a chat by itself, before anything is asked; nothing is noted.
+
+        Raises:
+            RouteError: as `choose`.
+        """
+        facts = facts_of(chat)
+        matched = ""
+        if match is not None and plan.rules:
+            plan, matched = match(plan, chat, facts, caller)
+        ticket = Ticket(plan, caller.request_id, facts, self._now_s())
+        situation, setting = self._situation(ticket, chat, dial, caller)
+        _, done = self._driven(classifier(situation), self.bench(plan))
+        if done is None or done.decision is None:
+            raise RouteError("the policy gave no decision")
+        extra = tuple(note for note in (matched, setting) if note)
+        return msgspec.structs.replace(done.decision, reasons=(*extra, *done.decision.reasons))
+
+    def _recognise(self, ticket: Ticket, chat: Chat, caller: Caller) -> None:
+        """Find the conversation, and see how its run goes."""
+        plan = ticket.plan
+        key = conversation_key(plan.route or "", chat, caller.conversation)
+        if key is None or plan.route is None:
+            return
+        kept = self._conversations.get(plan.route)
+        if kept is None:
+            kept = self._conversations[plan.route] = Conversations(plan.spec.conversation_ttl_s)
+        ticket.key = key
+        opens = not caller.conversation and not any(m.role == "assistant" for m in chat.messages)
+        talk = kept.start(key, ticket.started_s) if opens else kept.get(key, ticket.started_s)
+        ticket.conversation = talk
+        if len(chat.messages) < 2:
+            return
+        talk.progress = advance(talk.progress, chat)
+        ticket.prognosis = prognosis_of(talk.progress.trajectory)
+        if talk.messages != len(chat.messages):
+            talk.messages = len(chat.messages)
+            talk.level = settle(talk.level, ticket.prognosis)
+
+    def _dealt(self, ticket: Ticket, plan: Plan, caller: Caller) -> Plan:
+        """The variant of an A/B, for the conversations that are dealt to it."""
+        ab = plan.spec.ab
+        if ab is None or plan.variant is None:
+            return plan
+        unit = ticket.key or caller.request_id.encode()
+        taken = assigned(ab.name, ab.share, unit)
+        ticket.variant = f"{ab.name}:{'variant' if taken else 'control'}"
+        return plan.variant if taken else plan
+
+    def _situation(
+        self, ticket: Ticket, chat: Chat, dial: float | None, caller: Caller
+    ) -> tuple[Situation, str]:
+        plan, spec, talk = ticket.plan, ticket.plan.spec, ticket.conversation
+        bench = self.bench(plan)
+        at, per_usd, setting = self._setting(ticket, bench, dial)
+        learned = bool(self.outcomes.learner.state.arms)
+        situation = Situation(
+            facts=ticket.facts,
+            cards=bench.cards,
+            chat=chat,
+            route=plan.route or "",
+            abilities=bench.abilities,
+            limits=self.limits(plan, ticket.facts, caller, ticket.started_s),
+            dial=at,
+            per_usd=per_usd,
+            level=talk.level if talk is not None and talk.messages else None,
+            trouble=ticket.prognosis.reasons if ticket.prognosis else (),
+            offset=self.outcomes.offset if learned else None,
+            current=talk.ref if talk is not None and spec.sticky else None,
+            warm=talk.warm_tokens(ticket.started_s) if talk is not None and talk.warm else {},
+            explore=spec.explore,
+            seed=hash((ticket.key, ticket.request_id)),
+            stream=chat.stream,
+        )
+        return situation, setting
+
+    def _setting(
+        self, ticket: Ticket, bench: Bench, dial: float | None
+    ) -> tuple[float, float | None, str]:
+        """The dial, the weight of a dollar that follows from it, and what was set in its place."""
+        plan, spec, scale = ticket.plan, ticket.plan.spec, bench.scale
+        if dial is None and not plan.asked_dial:
+            if spec.quality is not None:
+                if scale is None:
+                    return spec.quality, None, f"quality={spec.quality:g}"
+                weight = scale.at_quality(spec.quality)
+                return scale.dial_at(weight), weight, f"quality={spec.quality:g}"
+            budget = self.budget(plan)
+            mean = budget.per_request_usd(ticket.started_s) if budget is not None else None
+            if mean is not None and scale is not None:
+                weight = scale.at_cost(mean)
+                return scale.dial_at(weight), weight, f"usd_per_day={spec.spend_usd_per_day:g}"
+        at = plan.dial if dial is None else dial
+        return at, None if scale is None else scale.at_dial(at), ""
+
+    def limits(self, plan: Plan, facts: Facts, caller: Caller, at_s: float) -> Limits:
+        """Give the hard limits of a request on a route.
+
+        What a policy that asks first may spend on the way to the dearest candidate is taken off its
+        caps: they hold for all of a request.
+        """
+        spec = plan.spec
+        budget = self.budget(plan)
+        plain = not spec.residency and not spec.verified_only and spec.max_cost_usd is None
+        if plain and budget is None and caller.allowed is None:
+            return NO_LIMITS
+        way = 0.0
+        if plan.policy in ASKING and (spec.max_cost_usd is not None or budget is not None):
+            each = sorted(most_usd(facts, candidate.card) or 0.0 for candidate in plan.candidates)
+            times = spec.samples if plan.policy == "consistency" else 1
+            way = times * sum(each[:-1])
+        return Limits(
+            max_cost_usd=None if spec.max_cost_usd is None else max(spec.max_cost_usd - way, 0.0),
+            left_usd=budget.left_usd(at_s) - way if budget is not None else None,
+            residency=tuple(spec.residency),
+            verified_only=spec.verified_only,
+            allowed=caller.allowed,
+        )
+
+    def _policy(self, ticket: Ticket, situation: Situation) -> Policy:
+        spec, name = ticket.plan.spec, ticket.plan.policy
+        if name == "order":
+            return order(situation)
+        if name == "bandit":
+            if situation.explore > 0.0:
+                situation = msgspec.structs.replace(situation, offset=self.outcomes.offset)
+            return bandit(situation)
+        if name == "classifier" or spec.shadow:
+            return classifier(situation)
+        check = Check(self.verifier(spec.verifier), spec.accept)
+        if situation.stream and spec.holdback_tokens == 0:
+            return classifier(situation)
+        if name == "consistency":
+            return consistency(situation, check, spec.samples)
+        if name == "judge" and ticket.plan.judge is not None:
+            ref = ticket.plan.judge.card.ref
+            return judge(situation, check, ref, spec.judge_share, ticket.key or b"")
+        return cascade(situation, check)
+
+    def _driven(self, policy: Policy, bench: Bench) -> tuple[Step | None, Done | None]:
+        """Drive a policy up to its first call, or to its end."""
+        try:
+            step = next(policy)
+            while isinstance(step, Classify):
+                step = policy.send(self._read(bench, step.text))
+        except StopIteration as end:
+            return None, end.value
+        return step, None
+
+    def _read(self, bench: Bench, text: str) -> PromptReading | None:
+        if bench.classifier is None:
+            return None
+        try:
+            return bench.classifier.read(text)
+        except Exception as error:
+            # A runtime's own errors share no base class; the route goes on by its dial.
+            _log.warning("the classifier failed on a prompt: %s", type(error).__name__)
+            return None
+
+    def _choice(
+        self,
+        ticket: Ticket,
+        situation: Situation,
+        policy: Policy,
+        step: Step | None,
+        done: Done | None,
+        notes: list[str],
+    ) -> Choice:
+        plan, bench = ticket.plan, self.bench(ticket.plan)
+        fallback = self._allowed(plan.fallback, situation)
+        if plan.policy not in ("classifier", "order"):
+            notes.append(f"policy={plan.policy}")
+        if step is not None:
+            callable_ = dict(bench.by_ref)
+            if plan.judge is not None:
+                callable_.setdefault(plan.judge.card.ref, plan.judge)
+            run = Run(
+                policy,
+                step,
+                callable_,
+                fallback,
+                lambda text: self._read(bench, text),
+                plan.spec.holdback_tokens,
+                plan.spec.holdback_ms / 1000.0,
+                ticket.facts.prompt_tokens,
+                "; ".join(notes),
+            )
+            return self._first_asking(ticket, situation, run)
+        if done is None:
+            raise RouteError("the policy ended without a word")
+        decision = decided(done)
+        ticket.decision = decision
+        ticket.asked = done.order
+        ticket.reserved_usd = self._reserve(ticket, done.choice)
+        ordered = tuple(bench.by_ref[ref] for ref in done.order)
+        says = decision.header() if decision is not None else "; ".join(done.reasons)
+        return Choice((*ordered, *fallback), "; ".join((*notes, says)), decision, None, ticket)
+
+    def _first_asking(self, ticket: Ticket, situation: Situation, run: Run) -> Choice:
+        """A policy that asks first. What cannot be asked so goes by the plain decision: a text in place of
+        a chat, a count of tokens."""
+        bench = self.bench(ticket.plan)
+        _, done = self._driven(classifier(situation), bench)
+        if done is None:
+            raise RouteError("the policy ended without a word")
+        ticket.decision = done.decision
+        ticket.asked = done.order
+        ticket.reserved_usd = self._reserve(ticket, *done.order)
+        ordered = tuple(bench.by_ref[ref] for ref in done.order)
+        says = done.decision.header() if done.decision is not None else "; ".join(done.reasons)
+        why = f"{run.notes}; {says}"
+        return Choice((*ordered, *run.fallback), why, done.decision, run, ticket)
+
+    def _on_paper(
+        self, ticket: Ticket, situation: Situation, done: Done | None, notes: list[str]
+    ) -> Choice:
+        """In the order that is listed, with what would have been chosen."""
+        plan = ticket.plan
+        ticket.shadow = True
+        ordered = self._allowed(plan.candidates, situation) or plan.candidates
+        ticket.asked = tuple(candidate.card.ref for candidate in ordered)
+        ticket.reserved_usd = self._reserve(ticket, ticket.asked[0])
+        says = "as listed"
+        if done is not None:
+            ticket.decision = done.decision
+            says = done.decision.header() if done.decision else f"choice={done.choice}"
+        fallback = self._allowed(plan.fallback, situation)
+        why = "; ".join((*notes, "shadow=true", says))
+        return Choice((*ordered, *fallback), why, ticket.decision, None, ticket)
+
+    def _allowed(
+        self, candidates: tuple[Candidate, ...], situation: Situation
+    ) -> tuple[Candidate, ...]:
+        """Those that the route's own limits let through; what a request needs is theirs to say."""
+        if situation.limits is NO_LIMITS:
+            return candidates
+        return tuple(
+            each
+            for each in candidates
+            if forbidden(situation.facts, each.card, situation.limits) is None
+        )
+
+    def _reserve(self, ticket: Ticket, *refs: str) -> float:
+        """Set aside the most that asking each of these once may cost."""
+        budget = self.budget(ticket.plan)
+        if budget is None:
+            return 0.0
+        most = sum(
+            most_usd(ticket.facts, each.card) or 0.0
+            for each in ticket.plan.candidates
+            if each.card.ref in refs
+        )
+        budget.reserve(most, ticket.started_s)
+        return most
+
+
+def _without(path: str | None, what: str, replaced: bool) -> str:
+    if path is None:
+        return f"routing without {what}"
+    return f"{path} is not used, {'the shipped one is' if replaced else 'nor is there another'}"
