@@ -16,17 +16,21 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
+from operator import mul
 
 from msgspec import Struct, field
 
 __all__ = ["Context", "Learner", "LearnerState", "Offset", "explored"]
 
-# 1 for the candidate itself, then the context's numbers, each about −1 to 1.
-DIMENSIONS = 4
-PRIOR_SD = (0.8, 0.5, 0.5, 0.5)
+# 1 for the candidate itself, then the context's numbers, each about −1 to 1; of the loadings the first.
+MAX_LOADINGS = 4
+PRIOR_SD = (0.8, 0.5, 0.5, 0.5, *[0.5] * MAX_LOADINGS)
+DIMENSIONS = len(PRIOR_SD)
+_PRIOR = tuple(sd * sd for sd in PRIOR_SD)
 # Half of what an outcome says is forgotten after so many requests of the route.
 HALF_LIFE_REQUESTS = 1000.0
 MAX_ARMS = 4096
+_NONE = (0.0,) * MAX_LOADINGS
 MAX_LOGIT = 6.0
 
 
@@ -35,7 +39,7 @@ class Context(Struct, frozen=True):
 
     `logit` is the prompt model's for this candidate; `difficulty` the prompt's, in logits around 0;
     `rank` the share of calibration prompts that are harder, 0 to 1; `trouble` the trajectory's excess,
-    in logits.
+    in logits; `loadings` the skills that the prompt asks for.
     """
 
     route: str
@@ -43,14 +47,18 @@ class Context(Struct, frozen=True):
     difficulty: float = 0.0
     rank: float = 0.5
     trouble: float = 0.0
+    loadings: tuple[float, ...] = ()
 
     def features(self) -> tuple[float, ...]:
         """Give the numbers that the weights are for; the first is 1."""
+        skills = [_squashed(loading) for loading in self.loadings[:MAX_LOADINGS]]
         return (
             1.0,
-            math.tanh(self.difficulty / 2.0),
+            _squashed(self.difficulty),
             2.0 * self.rank - 1.0,
-            math.tanh(self.trouble / 2.0),
+            _squashed(self.trouble),
+            *skills,
+            *_NONE[len(skills) :],
         )
 
 
@@ -113,9 +121,9 @@ class Learner:
         arm = self.state.arms.pop(key, None) or _fresh(count)
         arm = self._faded(route, arm)
         x = context.features()
-        spread = _times(arm.covariance, x)
-        variance = max(_dot(spread, x), 0.0)
-        logit = max(-MAX_LOGIT, min(MAX_LOGIT, context.logit + _dot(arm.mean, x)))
+        spread = [sum(map(mul, row, x)) for row in arm.covariance]
+        variance = max(sum(map(mul, spread, x)), 0.0)
+        logit = max(-MAX_LOGIT, min(MAX_LOGIT, context.logit + sum(map(mul, arm.mean, x))))
         p = _sigmoid(logit)
         slope = weight * p * (1.0 - p)
         scale = 1.0 / (1.0 + slope * variance)
@@ -131,23 +139,23 @@ class Learner:
         while len(self.state.arms) > MAX_ARMS:
             del self.state.arms[next(iter(self.state.arms))]
 
-    def _faded(self, route: str, arm: Arm) -> Arm:
-        now = self.state.requests.get(route, 0)
+    def _keep(self, route: str, arm: Arm) -> float:
         half = self.state.half_life_requests
-        age = now - arm.at
-        if half is None or age <= 0:
-            return Arm(arm.mean, arm.covariance, now, arm.seen)
-        keep = 0.5 ** (age / half)
+        age = self.state.requests.get(route, 0) - arm.at
+        return 1.0 if half is None or age <= 0 else 0.5 ** (age / half)
+
+    def _faded(self, route: str, arm: Arm) -> Arm:
+        keep = self._keep(route, arm)
         return Arm(
             [keep * m for m in arm.mean],
             [
                 [
-                    keep * c + (1.0 - keep) * (PRIOR_SD[i] ** 2 if i == j else 0.0)
+                    keep * c + ((1.0 - keep) * _PRIOR[i] if i == j else 0.0)
                     for j, c in enumerate(row)
                 ]
                 for i, row in enumerate(arm.covariance)
             ],
-            now,
+            self.state.requests.get(route, 0),
             keep * arm.seen,
         )
 
@@ -191,12 +199,8 @@ def _key(route: str, ref: str) -> str:
     return f"{route}\n{ref}"
 
 
-def _times(matrix: Sequence[Sequence[float]], x: Sequence[float]) -> list[float]:
-    return [_dot(row, x) for row in matrix]
-
-
-def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(map(float.__mul__, a, b))
+def _squashed(x: float) -> float:
+    return x / (1.0 + abs(x))
 
 
 def _sigmoid(x: float) -> float:
