@@ -105,13 +105,17 @@ class Learner:
         """Give what outcomes say of a candidate; nothing, with the prior's sd, if there are none."""
         x = context.features()
         arm = self.state.arms.get(_key(context.route, ref))
+        unknown = sum(v * a * a for v, a in zip(_PRIOR, x, strict=True))
         if arm is None:
-            return Offset(
-                0.0, math.sqrt(sum((s * v) ** 2 for s, v in zip(PRIOR_SD, x, strict=True)))
-            )
-        faded = self._faded(context.route, arm)
-        spread = _times(faded.covariance, x)
-        return Offset(_dot(faded.mean, x), math.sqrt(max(_dot(spread, x), 0.0)), faded.seen)
+            return Offset(0.0, math.sqrt(unknown))
+        # As `_faded`, without its matrix: this is on a request's way.
+        keep = self._keep(context.route, arm)
+        known = sum(
+            a * sum(map(mul, row, x)) for a, row in zip(x, arm.covariance, strict=True) if a
+        )
+        variance = keep * known + (1.0 - keep) * unknown
+        mean = keep * sum(map(mul, arm.mean, x))
+        return Offset(mean, math.sqrt(max(variance, 0.0)), keep * arm.seen)
 
     def learn(self, context: Context, ref: str, reward: float, weight: float = 1.0) -> None:
         """Take in how well a candidate did, 0 to 1; `weight` is how much that is worth, 0 to 1."""
