@@ -29,6 +29,7 @@ CLIENT = {
     "classifiers",
     "guards",
     "calibration",
+    "curves",
     "carry",
     "noting",
     "routing",

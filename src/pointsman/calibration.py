@@ -27,6 +27,7 @@ __all__ = ["Bench", "Sample", "bench_of", "sample_of", "traffic_rows"]
 
 SHIPPED = "data/router/calibration.json.gz"
 MAX_BYTES = 4 * 1024 * 1024
+MAX_WEIGHTS = 1024
 # A route's own traffic is taken for the calibration from so many requests on.
 LEAST_TRAFFIC = 200
 
@@ -39,7 +40,9 @@ class Sample(Struct, frozen=True):
 
 
 class Bench(Struct, frozen=True):
-    """A route's candidates made ready. `rows` are what they promise on the calibration prompts."""
+    """A route's candidates made ready. `rows` are what they promise on the calibration prompts, `weights`
+    those of the dial's settings that were asked for.
+    """
 
     candidates: tuple[Candidate, ...]
     cards: tuple[ModelCard, ...]
@@ -49,6 +52,16 @@ class Bench(Struct, frozen=True):
     rows: tuple[tuple[Option, ...], ...]
     scale: Scale | None
     source: str
+    weights: dict[float, float]
+
+    def weight(self, dial: float) -> float | None:
+        """Give what a dollar weighs at a setting of the dial; None without a scale."""
+        found = self.weights.get(dial)
+        if found is None and self.scale is not None:
+            found = self.scale.at_dial(dial)
+            if len(self.weights) < MAX_WEIGHTS:
+                self.weights[dial] = found
+        return found
 
 
 @cache
@@ -93,7 +106,7 @@ def bench_of(
         )
     scale = scale_of(rows) if rows else None
     source = sample.source if sample is not None else "nothing"
-    return Bench(candidates, cards, by_ref, classifier, abilities, rows, scale, source)
+    return Bench(candidates, cards, by_ref, classifier, abilities, rows, scale, source, {})
 
 
 def traffic_rows(outcomes: Iterable[Outcome], refs: Sequence[str]) -> list[tuple[Option, ...]]:

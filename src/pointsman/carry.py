@@ -216,6 +216,12 @@ def decided(done: Done, ref: str | None = None) -> Decision | None:
     if decision is None:
         return None
     first = ref or done.choice
+    if (
+        first == decision.chosen
+        and done.order == decision.order
+        and done.reasons == decision.reasons
+    ):
+        return decision
     order = tuple(dict.fromkeys((first, *done.order, *decision.order)))
     place = {each: number for number, each in enumerate(order)}
     views = tuple(sorted(decision.views, key=lambda view: place[view.ref]))

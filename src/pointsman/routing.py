@@ -88,6 +88,7 @@ class Ticket(Struct):
     verdict: tuple[str, float] | None = None
     shadow: bool = False
     noted: bool = False
+    bench: Bench | None = None
 
 
 class Choice(Struct, frozen=True):
@@ -162,6 +163,11 @@ class Routing:
         self._verifiers[path] = found
         return found
 
+    def _bench(self, ticket: Ticket) -> Bench:
+        if ticket.bench is None:
+            ticket.bench = self.bench(ticket.plan)
+        return ticket.bench
+
     def bench(self, plan: Plan) -> Bench:
         """Give a plan's candidates made ready: abilities, and the scale of the dial."""
         cards = tuple(candidate.card for candidate in plan.candidates)
@@ -222,7 +228,7 @@ class Routing:
         ticket.plan = plan
         situation, setting = self._situation(ticket, chat, dial, caller)
         policy = self._policy(ticket, situation)
-        step, done = self._driven(policy, self.bench(plan))
+        step, done = self._driven(policy, self._bench(ticket))
         notes = [f"route={plan.route}", matched, ticket.variant and f"ab={ticket.variant}", setting]
         if plan.spec.shadow:
             return self._on_paper(ticket, situation, done, [note for note in notes if note])
@@ -247,7 +253,7 @@ class Routing:
             plan, matched = match(plan, chat, facts, caller)
         ticket = Ticket(plan, caller.request_id, facts, self._now_s())
         situation, setting = self._situation(ticket, chat, dial, caller)
-        _, done = self._driven(classifier(situation), self.bench(plan))
+        _, done = self._driven(classifier(situation), self._bench(ticket))
         if done is None or done.decision is None:
             raise RouteError("the policy gave no decision")
         extra = tuple(note for note in (matched, setting) if note)
@@ -288,7 +294,7 @@ class Routing:
         self, ticket: Ticket, chat: Chat, dial: float | None, caller: Caller
     ) -> tuple[Situation, str]:
         plan, spec, talk = ticket.plan, ticket.plan.spec, ticket.conversation
-        bench = self.bench(plan)
+        bench = self._bench(ticket)
         at, per_usd, setting = self._setting(ticket, bench, dial)
         learned = bool(self.outcomes.learner.state.arms)
         situation = Situation(
@@ -328,7 +334,7 @@ class Routing:
                 weight = scale.at_cost(mean)
                 return scale.dial_at(weight), weight, f"usd_per_day={spec.spend_usd_per_day:g}"
         at = plan.dial if dial is None else dial
-        return at, None if scale is None else scale.at_dial(at), ""
+        return at, bench.weight(at), ""
 
     def limits(self, plan: Plan, facts: Facts, caller: Caller, at_s: float) -> Limits:
         """Give the hard limits of a request on a route.
@@ -403,7 +409,7 @@ class Routing:
         done: Done | None,
         notes: list[str],
     ) -> Choice:
-        plan, bench = ticket.plan, self.bench(ticket.plan)
+        plan, bench = ticket.plan, self._bench(ticket)
         fallback = self._allowed(plan.fallback, situation)
         if plan.policy not in ("classifier", "order"):
             notes.append(f"policy={plan.policy}")
@@ -436,7 +442,7 @@ class Routing:
     def _first_asking(self, ticket: Ticket, situation: Situation, run: Run) -> Choice:
         """A policy that asks first. What cannot be asked so goes by the plain decision: a text in place of
         a chat, a count of tokens."""
-        bench = self.bench(ticket.plan)
+        bench = self._bench(ticket)
         _, done = self._driven(classifier(situation), bench)
         if done is None:
             raise RouteError("the policy ended without a word")

@@ -17,7 +17,18 @@ from msgspec import Struct
 
 from pointsman.errors import MissingExtra
 
-__all__ = ["LEVELS", "Band", "Curve", "Option", "Point", "Scale", "Setting", "curve_of", "scale_of"]
+__all__ = [
+    "LEVELS",
+    "Band",
+    "Curve",
+    "Option",
+    "Point",
+    "Scale",
+    "Setting",
+    "best",
+    "curve_of",
+    "scale_of",
+]
 
 INFINITE = float("inf")
 GRID = 48
@@ -137,7 +148,7 @@ def scale_of(rows: Sequence[Sequence[Option]]) -> Scale:
     # What differs by chance in the last digit must not break the order.
     cost = quality = 0.0
     for per_usd in (INFINITE, *_weights(rows), 0.0):
-        taken = [_best(row, per_usd) for row in rows]
+        taken = [best(row, per_usd) for row in rows]
         cost = max(cost, sum(each.cost_usd for each in taken) / len(rows))
         quality = max(quality, sum(each.p_success for each in taken) / len(rows))
         points.append(Point(per_usd, quality, cost))
@@ -185,7 +196,7 @@ def curve_of(
 
     found = []
     for dial in levels:
-        taken = [_best(row, scale.at_dial(dial)) for row in rows]
+        taken = [best(row, scale.at_dial(dial)) for row in rows]
         quality, cost = bands(taken)
         counts = {ref: sum(each.ref == ref for each in taken) for ref in refs}
         found.append(
@@ -215,7 +226,8 @@ def _band(mean: float, values: object, numpy: object) -> Band:
     return Band(round(float(mean), 9), round(float(low), 9), round(float(high), 9))
 
 
-def _best(row: Sequence[Option], per_usd: float) -> Option:
+def best(row: Sequence[Option], per_usd: float) -> Option:
+    """Give the option of a prompt that a weight takes."""
     if per_usd == INFINITE:
         return min(row, key=lambda option: (option.cost_usd, -option.p_success))
     return max(row, key=lambda o: (o.p_success - per_usd * o.cost_usd, -o.cost_usd))

@@ -143,27 +143,33 @@ def _fit(situation: Situation) -> tuple[list[ModelCard], list[tuple[str, str]]]:
 def _views(situation: Situation, reading: PromptReading, cards: list[ModelCard]) -> list[View]:
     """The candidates as they are seen in this conversation, the best first."""
     spread = spread_of(reading, cards, situation.abilities, situation.facts)
-    low = min(each.logit for each, _, _ in spread)
-    high = max(each.logit for each, _, _ in spread)
     per_usd = _weight(situation)
-    kept = situation.current if any(c.ref == situation.current for c in cards) else None
+    kept = situation.current
+    if kept is not None and all(card.ref != kept for card in cards):
+        kept = None
+    calm = situation.offset is None and (situation.level is None or not situation.level.excess)
+    low, high = (0.0, 0.0) if calm else _ends(spread)
     found = []
     for card, (each, cost, priced) in zip(cards, spread, strict=True):
-        strength = 1.0 if high == low else (each.logit - low) / (high - low)
-        moved, sd = _moved(situation, reading, each, strength)
-        saved = _saved(situation, card)
-        cost = max(cost - saved, 0.0)
-        p = (
-            each.p_success
-            if moved == 0.0 and sd == each.sd
-            else probability(each.logit + moved, sd)
-        )
+        moved, sd, p, saved = 0.0, each.sd, each.p_success, 0.0
+        if not calm:
+            strength = 1.0 if high == low else (each.logit - low) / (high - low)
+            moved, sd = _moved(situation, reading, each, strength)
+            p = probability(each.logit + moved, sd)
+        if situation.warm:
+            saved = _saved(situation, card)
+            cost = max(cost - saved, 0.0)
         utility = -cost if per_usd == INFINITE else p - per_usd * cost
         if kept is not None and card.ref != kept and per_usd != INFINITE:
             utility -= situation.margin
         found.append(View(card.ref, p, each.logit, sd, moved, cost, saved, priced, utility))
     found.sort(key=lambda view: (-view.utility, view.cost_usd))
     return found
+
+
+def _ends(spread: Sequence[tuple[Outlook, float, bool]]) -> tuple[float, float]:
+    logits = [each.logit for each, _, _ in spread]
+    return min(logits), max(logits)
 
 
 def _weight(situation: Situation) -> float:
@@ -232,7 +238,9 @@ def _reason(situation: Situation, views: list[View]) -> str:
     chosen = views[0]
     current = situation.current
     per_usd = _weight(situation)
-    if per_usd != INFINITE:
+    level = situation.level
+    moved = situation.offset is not None or (level is not None and level.excess != 0.0)
+    if per_usd != INFINITE and moved:
         calm = max(
             views,
             key=lambda v: (
@@ -241,7 +249,6 @@ def _reason(situation: Situation, views: list[View]) -> str:
                 - (situation.margin if current not in (None, v.ref) else 0.0)
             ),
         )
-        level = situation.level
         if calm.ref != chosen.ref and level is not None and level.excess > 0.0:
             return f"trouble in the run ({', '.join(situation.trouble) or 'earlier'})"
         if calm.ref != chosen.ref and chosen.shift > calm.shift:
