@@ -42,7 +42,7 @@ PLOT = "img/routing_online.svg"
 DAY_REQUESTS = 500
 DAY_S = 86_400.0
 EXPLORE = 0.05
-WORTH_USD = 0.01
+WORTH_USD = 0.003
 CURVE_POINTS = 80
 Price = tuple[float, float]
 

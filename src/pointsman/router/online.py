@@ -3,12 +3,14 @@
 The prompt model says how likely a candidate's answer is good; what outcomes add is an offset to its
 logit: one number for the candidate on this route, and a few weights for what the prompt is like. Each
 candidate of a route has its own small Gaussian posterior. It forgets towards what it had before any
-outcome, by the requests that the route has seen meanwhile: a model that got worse is found out, one that
-was long not asked becomes uncertain again, and no number can run away. Prices are no part of it: they
-count when a decision is made, so a change of price needs nothing learned anew.
+outcome, by the requests that the route has seen meanwhile: one that was long not asked becomes uncertain
+again, and no number can run away. A candidate whose outcomes turn out otherwise than thought, again and
+again, has changed: what was known of it is given up at once, but for the mean. Prices are no part of it:
+they count when a decision is made, so a change of price needs nothing learned anew.
 
 Source: stabilised forgetting, Kulhavý and Zarrop, Int. J. Control 58(4), 1993; the update is one Newton
-step of the Laplace approximation, as Chapelle and Li, NeurIPS 2011, algorithm 3.
+step of the Laplace approximation, as Chapelle and Li, NeurIPS 2011, algorithm 3; the change is found by
+Page's cumulative sums (Biometrika 41, 1954), as in Liu et al., AAAI 2018, for bandits.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import random
 from collections.abc import Mapping, Sequence
 from operator import mul
 
+import msgspec
 from msgspec import Struct, field
 
 __all__ = ["Context", "Learner", "LearnerState", "Offset", "explored"]
@@ -29,6 +32,13 @@ DIMENSIONS = len(PRIOR_SD)
 _PRIOR = tuple(sd * sd for sd in PRIOR_SD)
 # Half of what an outcome says is forgotten after so many requests of the route.
 HALF_LIFE_REQUESTS = 1000.0
+# The mean is forgotten so much more slowly than how sure it is: it is still the best guess.
+MEAN_SHARE = 0.25
+# A change counts from half a standard deviation on; a sum of 12 comes up by chance about once in 3,000
+# outcomes (Siegmund's approximation), and within 20 when a model that was right in 7 of 10 is so in 3.
+SLACK, ALARM = 0.25, 12.0
+# What is kept of how sure the mean was once a change is found.
+KEPT_ON_ALARM = 0.1
 MAX_ARMS = 4096
 _NONE = (0.0,) * MAX_LOADINGS
 MAX_LOGIT = 6.0
@@ -71,12 +81,19 @@ class Offset(Struct, frozen=True):
 
 
 class Arm(Struct):
-    """What is known of a candidate on a route: a mean and a covariance, as of the route's `at`."""
+    """What is known of a candidate on a route: a mean and a covariance, as of the route's `at`.
+
+    `above` and `below` are the cumulative sums of outcomes better and worse than thought; `changes`
+    counts how often one of them gave alarm.
+    """
 
     mean: list[float]
     covariance: list[list[float]]
     at: int = 0
     seen: float = 0.0
+    above: float = 0.0
+    below: float = 0.0
+    changes: int = 0
 
 
 class LearnerState(Struct):
@@ -122,23 +139,9 @@ class Learner:
         route = context.route
         count = self.state.requests[route] = self.state.requests.get(route, 0) + 1
         key = _key(route, ref)
-        arm = self.state.arms.pop(key, None) or _fresh(count)
-        arm = self._faded(route, arm)
-        x = context.features()
-        spread = [sum(map(mul, row, x)) for row in arm.covariance]
-        variance = max(sum(map(mul, spread, x)), 0.0)
-        logit = max(-MAX_LOGIT, min(MAX_LOGIT, context.logit + sum(map(mul, arm.mean, x))))
-        p = _sigmoid(logit)
-        slope = weight * p * (1.0 - p)
-        scale = 1.0 / (1.0 + slope * variance)
-        step = scale * weight * (min(max(reward, 0.0), 1.0) - p)
-        arm.mean = [m + step * s for m, s in zip(arm.mean, spread, strict=True)]
-        shrink = slope * scale
-        arm.covariance = [
-            [c - shrink * a * b for c, b in zip(row, spread, strict=True)]
-            for row, a in zip(arm.covariance, spread, strict=True)
-        ]
-        arm.seen += weight
+        arm = self.state.arms.pop(key, None)
+        arm = _fresh(count) if arm is None else self._faded(route, arm)
+        _update(arm, context, min(max(reward, 0.0), 1.0), min(max(weight, 0.0), 1.0))
         self.state.arms[key] = arm
         while len(self.state.arms) > MAX_ARMS:
             del self.state.arms[next(iter(self.state.arms))]
@@ -150,18 +153,48 @@ class Learner:
 
     def _faded(self, route: str, arm: Arm) -> Arm:
         keep = self._keep(route, arm)
-        return Arm(
-            [keep * m for m in arm.mean],
-            [
-                [
-                    keep * c + ((1.0 - keep) * _PRIOR[i] if i == j else 0.0)
-                    for j, c in enumerate(row)
-                ]
-                for i, row in enumerate(arm.covariance)
-            ],
-            self.state.requests.get(route, 0),
-            keep * arm.seen,
+        mean = keep**MEAN_SHARE
+        return msgspec.structs.replace(
+            arm,
+            mean=[mean * m for m in arm.mean],
+            covariance=_widened(arm.covariance, keep),
+            at=self.state.requests.get(route, 0),
+            seen=keep * arm.seen,
         )
+
+
+def _update(arm: Arm, context: Context, reward: float, weight: float) -> None:
+    x = context.features()
+    spread = [sum(map(mul, row, x)) for row in arm.covariance]
+    variance = max(sum(map(mul, spread, x)), 0.0)
+    logit = max(-MAX_LOGIT, min(MAX_LOGIT, context.logit + sum(map(mul, arm.mean, x))))
+    p = 1.0 / (1.0 + math.exp(-logit))
+    slope = weight * p * (1.0 - p)
+    scale = 1.0 / (1.0 + slope * variance)
+    step = scale * weight * (reward - p)
+    # What is not known of the candidate is no sign that it changed.
+    off = weight * (reward - p) / math.sqrt(p * (1.0 - p) * (1.0 + p * (1.0 - p) * variance))
+    arm.above = max(0.0, arm.above + off - SLACK * weight)
+    arm.below = max(0.0, arm.below - off - SLACK * weight)
+    arm.mean = [m + step * s for m, s in zip(arm.mean, spread, strict=True)]
+    shrink = slope * scale
+    arm.covariance = [
+        [c - shrink * a * b for c, b in zip(row, spread, strict=True)]
+        for row, a in zip(arm.covariance, spread, strict=True)
+    ]
+    arm.seen += weight
+    if max(arm.above, arm.below) > ALARM:
+        arm.covariance = _widened(arm.covariance, KEPT_ON_ALARM)
+        arm.seen *= KEPT_ON_ALARM
+        arm.above = arm.below = 0.0
+        arm.changes += 1
+
+
+def _widened(covariance: Sequence[Sequence[float]], keep: float) -> list[list[float]]:
+    return [
+        [keep * c + ((1.0 - keep) * _PRIOR[i] if i == j else 0.0) for j, c in enumerate(row)]
+        for i, row in enumerate(covariance)
+    ]
 
 
 def explored(
@@ -172,23 +205,34 @@ def explored(
     share: float,
     dial: float,
     draw: random.Random,
+    logits: Mapping[str, float] | None = None,
+    per_usd: float = 0.0,
 ) -> str:
-    """Give `best`, or in a `share` of the calls another candidate, to learn how it does.
+    """Give `best`, or in a `share` of the calls who might be better, as far as is known.
 
     The dial bounds what that may cost: at 0 nothing dearer than `best` is tried, at 1 anything of
-    `costs_usd`. The less certain a candidate is, the more often it is tried.
+    `costs_usd`. With `logits` (all signals together) each one's success is drawn from what is believed
+    of it, and whoever then has the most for its price is tried (Thompson's sampling); without, the
+    less certain a candidate is, the more often it is tried.
     """
     if share <= 0.0 or draw.random() >= share:
         return best
     low = costs_usd[best]
     high = max(costs_usd.values())
     limit = low + min(max(dial, 0.0), 1.0) * max(high - low, 0.0)
-    within: Sequence[str] = [
-        ref for ref, cost in costs_usd.items() if ref != best and cost <= limit
-    ]
-    if not within:
+    within = [ref for ref, cost in costs_usd.items() if ref == best or cost <= limit]
+    if logits is not None:
+        weight = min(per_usd, 1e9)  # At the cheapest it is infinite; the bound above holds anyway.
+        worth = {
+            ref: 1.0 / (1.0 + math.exp(-_within(draw.gauss(logits[ref], offsets[ref].sd))))
+            - weight * costs_usd[ref]
+            for ref in within
+        }
+        return max(worth, key=worth.__getitem__)
+    others = [ref for ref in within if ref != best]
+    if not others:
         return best
-    return draw.choices(within, weights=[offsets[ref].sd ** 2 for ref in within])[0]
+    return draw.choices(others, weights=[offsets[ref].sd ** 2 for ref in others])[0]
 
 
 def _fresh(at: int) -> Arm:
@@ -207,5 +251,5 @@ def _squashed(x: float) -> float:
     return x / (1.0 + abs(x))
 
 
-def _sigmoid(x: float) -> float:
-    return 1.0 / (1.0 + math.exp(-x))
+def _within(logit: float) -> float:
+    return min(max(logit, -20.0), 20.0)

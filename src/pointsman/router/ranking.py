@@ -293,7 +293,16 @@ def _tried(situation: Situation, decision: Decision, share: float) -> Decision:
     }
     # The dial's own bound is what it may cost; the draw must come again in a replay.
     draw = random.Random(situation.seed)  # noqa: S311  # no secret
-    taken = explored(decision.chosen, costs, offsets, share=share, dial=situation.dial, draw=draw)
+    taken = explored(
+        decision.chosen,
+        costs,
+        offsets,
+        share=share,
+        dial=situation.dial,
+        draw=draw,
+        logits={view.ref: view.logit + view.shift for view in decision.views},
+        per_usd=decision.per_usd or 0.0,
+    )
     if taken == decision.chosen:
         return _with(decision, decision.views, decision.reasons, 1.0 - share)
     first = next(view for view in decision.views if view.ref == taken)
