@@ -82,7 +82,7 @@ def test_three_rungs_are_climbed_one_by_one_and_the_best_answer_is_the_spare():
     host = Host({"cheap": UNSURE, "middle": sure("41 perhaps", logprob=-1.5)}, reading(1.0))
     where = situation(cards, {"cheap": 0.0, "middle": 1.0, "dear": 4.0}, per_usd=20.0)
     done = host.run(cascade(where, CHECK))
-    assert [call.ref for call in host.calls][0] == "cheap"
+    assert host.calls[0].ref == "cheap"
     assert done.choice == "dear"
     assert done.spare == len(host.calls) - 1
 
@@ -142,7 +142,9 @@ def test_a_judges_word_decides():
     assert (done.answer, done.judged[0].score) == (0, 1.0)
 
 
-@pytest.mark.parametrize("verdict", [DOWN, Attempt("", text="splendid"), Attempt("", text="SCORE: 99")])
+@pytest.mark.parametrize(
+    "verdict", [DOWN, Attempt("", text="splendid"), Attempt("", text="SCORE: 99")]
+)
 def test_a_judge_that_fails_is_left_out_and_it_says_so(verdict):
     _, done = judged(verdict)
     assert done.answer == 0
@@ -164,7 +166,12 @@ def test_a_judge_sees_the_question_and_the_answer_and_only_so_much_of_them():
 
 @pytest.mark.parametrize(
     ("text", "score"),
-    [("SCORE: 7", 0.7), ("fine\n**SCORE: 10/10**", 1.0), ("score: 0.", 0.0), ("SCORE: 7 or 8", None)],
+    [
+        ("SCORE: 7", 0.7),
+        ("fine\n**SCORE: 10/10**", 1.0),
+        ("score: 0.", 0.0),
+        ("SCORE: 7 or 8", None),
+    ],
 )
 def test_a_verdict_is_read_from_its_last_line(text, score):
     assert score_of(text) == score

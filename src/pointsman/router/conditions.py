@@ -22,9 +22,9 @@ _STOP_WORDS = {
     "fr": "le la les et des est une dans que pour pas qui sur avec ce au je vous sont comment du",
     "es": "el los las y que en una por con para es no como del más su se qué está son cómo",
     "it": "il gli di che è per non sono una con del della come nel più questo anche mi cosa sul",
-    "pt": "o os que não uma para com do da em é como mais dos por se você são na no qual",
+    "pt": "os que não uma para com do da em é como mais dos por se você são na no qual",
     "nl": "de het een en van is dat niet op te voor met zijn er aan ook als bij hoe wat naar",
-    "pl": "i w nie na się z do to jest że jak co od po przez dla oraz jego są czy",
+    "pl": "nie na się do to jest że jak co od po przez dla oraz jego są czy",
     "sv": "och att det som en på är av för med den inte till om ett har de jag hur vad",
     "tr": "ve bir bu için ile de da ne çok daha gibi olarak olan nasıl mi var en ama kadar",
 }

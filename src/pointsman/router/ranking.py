@@ -190,7 +190,14 @@ def _moved(
         trouble = situation.level.excess
         moved = shift(situation.level, strength)
     if situation.offset is not None:
-        context = Context(situation.route, each.logit, reading.difficulty, reading.rank, trouble)
+        context = Context(
+            situation.route,
+            each.logit,
+            reading.difficulty,
+            reading.rank,
+            trouble,
+            reading.loadings,
+        )
         learned = situation.offset(context, each.ref)
         if learned.seen > 0.0:
             # Outcomes speak of the same uncertainty as the ability's own: they narrow it.
@@ -286,6 +293,7 @@ def _tried(situation: Situation, decision: Decision, share: float) -> Decision:
                 reading.difficulty if reading else 0.0,
                 reading.rank if reading else 0.5,
                 situation.level.excess if situation.level else 0.0,
+                reading.loadings if reading else (),
             ),
             view.ref,
         )
