@@ -202,7 +202,9 @@ class Router:
         view = next(v for v in done.decision.views if v.ref == done.choice)
         reading = prompt.reading
         self.learner.learn(
-            Context("sim", view.logit, reading.difficulty, reading.rank), done.choice, reward
+            Context("sim", view.logit, reading.difficulty, reading.rank, loadings=reading.loadings),
+            done.choice,
+            reward,
         )
 
 

@@ -1,8 +1,9 @@
 """Learns from outcomes which candidate does well where: a discounted Bayesian logistic model each.
 
 The prompt model says how likely a candidate's answer is good; what outcomes add is an offset to its
-logit: one number for the candidate on this route, and a few weights for what the prompt is like. Each
-candidate of a route has its own small Gaussian posterior. It forgets towards what it had before any
+logit: one number for the candidate on this route, and a few weights for what the prompt is like; and the
+same for all candidates of the route together, since a prompt model that is too hard on this traffic is so
+with each of them. Each has its own small Gaussian posterior. It forgets towards what it had before any
 outcome, by the requests that the route has seen meanwhile: one that was long not asked becomes uncertain
 again, and no number can run away. A candidate whose outcomes turn out otherwise than thought, again and
 again, has changed: what was known of it is given up at once, but for the mean. Prices are no part of it:
@@ -27,11 +28,16 @@ __all__ = ["Context", "Learner", "LearnerState", "Offset", "explored"]
 
 # 1 for the candidate itself, then the context's numbers, each about −1 to 1; of the loadings the first.
 MAX_LOADINGS = 4
-PRIOR_SD = (0.8, 0.5, 0.5, 0.5, *[0.5] * MAX_LOADINGS)
-DIMENSIONS = len(PRIOR_SD)
-_PRIOR = tuple(sd * sd for sd in PRIOR_SD)
+# How far off the prompt model is thought to be at first, in logits: with a candidate, and with them all.
+OWN_SD = (1.0, 0.4, 0.4, 0.4, *[0.4] * MAX_LOADINGS)
+SHARED_SD = (0.7, 0.4, 0.4, 0.4, *[0.4] * MAX_LOADINGS)
+DIMENSIONS = len(OWN_SD)
+_OWN = tuple(sd * sd for sd in OWN_SD)
+_SHARED = tuple(sd * sd for sd in SHARED_SD)
+# What an outcome of another candidate says of one, next to its own.
+OTHERS = 0.1
 # Half of what an outcome says is forgotten after so many requests of the route.
-HALF_LIFE_REQUESTS = 1000.0
+HALF_LIFE_REQUESTS = 2000.0
 # The mean is forgotten so much more slowly than how sure it is: it is still the best guess.
 MEAN_SHARE = 0.25
 # A change counts from half a standard deviation on; a sum of 12 comes up by chance about once in 3,000
@@ -73,7 +79,10 @@ class Context(Struct, frozen=True):
 
 
 class Offset(Struct, frozen=True):
-    """What outcomes add to a candidate's logit, and how sure that is. `seen` is their faded number."""
+    """What outcomes add to a candidate's logit, and how sure that is.
+
+    `seen` is their faded number, those of other candidates of the route at a tenth.
+    """
 
     logit: float
     sd: float
@@ -97,7 +106,10 @@ class Arm(Struct):
 
 
 class LearnerState(Struct):
-    """All that a learner knows, to be kept as JSON. Keys of `arms` are `route` newline `ref`."""
+    """All that a learner knows, to be kept as JSON.
+
+    Keys of `arms` are `route` newline `ref`; without a ref it is what all of the route share.
+    """
 
     arms: dict[str, Arm] = field(default_factory=dict)
     requests: dict[str, int] = field(default_factory=dict)
@@ -121,78 +133,94 @@ class Learner:
     def offset(self, context: Context, ref: str) -> Offset:
         """Give what outcomes say of a candidate; nothing, with the prior's sd, if there are none."""
         x = context.features()
-        arm = self.state.arms.get(_key(context.route, ref))
-        unknown = sum(v * a * a for v, a in zip(_PRIOR, x, strict=True))
-        if arm is None:
-            return Offset(0.0, math.sqrt(unknown))
-        # As `_faded`, without its matrix: this is on a request's way.
-        keep = self._keep(context.route, arm)
-        known = sum(
-            a * sum(map(mul, row, x)) for a, row in zip(x, arm.covariance, strict=True) if a
-        )
-        variance = keep * known + (1.0 - keep) * unknown
-        mean = keep * sum(map(mul, arm.mean, x))
-        return Offset(mean, math.sqrt(max(variance, 0.0)), keep * arm.seen)
+        own, own_variance, own_seen = self._belief(context.route, ref, x, _OWN)
+        shared, variance, seen = self._belief(context.route, "", x, _SHARED)
+        sd = math.sqrt(max(own_variance + variance, 0.0))
+        return Offset(own + shared, sd, own_seen + OTHERS * (seen - own_seen))
 
     def learn(self, context: Context, ref: str, reward: float, weight: float = 1.0) -> None:
         """Take in how well a candidate did, 0 to 1; `weight` is how much that is worth, 0 to 1."""
         route = context.route
-        count = self.state.requests[route] = self.state.requests.get(route, 0) + 1
-        key = _key(route, ref)
-        arm = self.state.arms.pop(key, None)
-        arm = _fresh(count) if arm is None else self._faded(route, arm)
-        _update(arm, context, min(max(reward, 0.0), 1.0), min(max(weight, 0.0), 1.0))
-        self.state.arms[key] = arm
+        self.state.requests[route] = self.state.requests.get(route, 0) + 1
+        own = self._arm(route, ref, _OWN)
+        shared = self._arm(route, "", _SHARED)
+        _update(own, shared, context, min(max(reward, 0.0), 1.0), min(max(weight, 0.0), 1.0))
+        # The ones used last stand last; the others are forgotten first when there are too many.
+        for key, arm in ((_key(route, ""), shared), (_key(route, ref), own)):
+            self.state.arms.pop(key, None)
+            self.state.arms[key] = arm
         while len(self.state.arms) > MAX_ARMS:
             del self.state.arms[next(iter(self.state.arms))]
+
+    def _belief(
+        self, route: str, ref: str, x: tuple[float, ...], prior: tuple[float, ...]
+    ) -> tuple[float, float, float]:
+        """Mean, variance and outcomes seen. As `_arm`, without its matrix: it is on a request's way."""
+        unknown = sum(v * a * a for v, a in zip(prior, x, strict=True))
+        arm = self.state.arms.get(_key(route, ref))
+        if arm is None:
+            return 0.0, unknown, 0.0
+        keep = self._keep(route, arm)
+        rows = zip(x, arm.covariance, strict=True)
+        known = sum(a * sum(map(mul, row, x)) for a, row in rows if a)
+        mean = keep**MEAN_SHARE * sum(map(mul, arm.mean, x))
+        return mean, keep * known + (1.0 - keep) * unknown, keep * arm.seen
 
     def _keep(self, route: str, arm: Arm) -> float:
         half = self.state.half_life_requests
         age = self.state.requests.get(route, 0) - arm.at
         return 1.0 if half is None or age <= 0 else 0.5 ** (age / half)
 
-    def _faded(self, route: str, arm: Arm) -> Arm:
+    def _arm(self, route: str, ref: str, prior: tuple[float, ...]) -> Arm:
+        """The arm as it is now, faded, to be changed."""
+        now = self.state.requests.get(route, 0)
+        arm = self.state.arms.get(_key(route, ref))
+        if arm is None:
+            nothing = [[0.0] * DIMENSIONS for _ in range(DIMENSIONS)]
+            return Arm([0.0] * DIMENSIONS, _widened(nothing, 0.0, prior), now)
         keep = self._keep(route, arm)
         mean = keep**MEAN_SHARE
         return msgspec.structs.replace(
             arm,
             mean=[mean * m for m in arm.mean],
-            covariance=_widened(arm.covariance, keep),
-            at=self.state.requests.get(route, 0),
+            covariance=_widened(arm.covariance, keep, prior),
+            at=now,
             seen=keep * arm.seen,
         )
 
 
-def _update(arm: Arm, context: Context, reward: float, weight: float) -> None:
+def _update(own: Arm, shared: Arm, context: Context, reward: float, weight: float) -> None:
     x = context.features()
-    spread = [sum(map(mul, row, x)) for row in arm.covariance]
-    variance = max(sum(map(mul, spread, x)), 0.0)
-    logit = max(-MAX_LOGIT, min(MAX_LOGIT, context.logit + sum(map(mul, arm.mean, x))))
-    p = 1.0 / (1.0 + math.exp(-logit))
+    spreads = [[sum(map(mul, row, x)) for row in arm.covariance] for arm in (own, shared)]
+    variance = max(sum(sum(map(mul, spread, x)) for spread in spreads), 0.0)
+    learned = sum(map(mul, own.mean, x)) + sum(map(mul, shared.mean, x))
+    p = 1.0 / (1.0 + math.exp(-max(-MAX_LOGIT, min(MAX_LOGIT, context.logit + learned))))
     slope = weight * p * (1.0 - p)
     scale = 1.0 / (1.0 + slope * variance)
     step = scale * weight * (reward - p)
+    for arm, spread in zip((own, shared), spreads, strict=True):
+        arm.mean = [m + step * s for m, s in zip(arm.mean, spread, strict=True)]
+        arm.covariance = [
+            [c - slope * scale * a * b for c, b in zip(row, spread, strict=True)]
+            for row, a in zip(arm.covariance, spread, strict=True)
+        ]
+        arm.seen += weight
     # What is not known of the candidate is no sign that it changed.
-    off = weight * (reward - p) / math.sqrt(p * (1.0 - p) * (1.0 + p * (1.0 - p) * variance))
-    arm.above = max(0.0, arm.above + off - SLACK * weight)
-    arm.below = max(0.0, arm.below - off - SLACK * weight)
-    arm.mean = [m + step * s for m, s in zip(arm.mean, spread, strict=True)]
-    shrink = slope * scale
-    arm.covariance = [
-        [c - shrink * a * b for c, b in zip(row, spread, strict=True)]
-        for row, a in zip(arm.covariance, spread, strict=True)
-    ]
-    arm.seen += weight
-    if max(arm.above, arm.below) > ALARM:
-        arm.covariance = _widened(arm.covariance, KEPT_ON_ALARM)
-        arm.seen *= KEPT_ON_ALARM
-        arm.above = arm.below = 0.0
-        arm.changes += 1
+    off = (reward - p) / math.sqrt(p * (1.0 - p) * (1.0 + p * (1.0 - p) * variance))
+    own.above = max(0.0, own.above + weight * (off - SLACK))
+    own.below = max(0.0, own.below - weight * (off + SLACK))
+    if max(own.above, own.below) > ALARM:
+        own.covariance = _widened(own.covariance, KEPT_ON_ALARM, _OWN)
+        own.seen *= KEPT_ON_ALARM
+        own.above = own.below = 0.0
+        own.changes += 1
 
 
-def _widened(covariance: Sequence[Sequence[float]], keep: float) -> list[list[float]]:
+def _widened(
+    covariance: Sequence[Sequence[float]], keep: float, prior: tuple[float, ...]
+) -> list[list[float]]:
     return [
-        [keep * c + ((1.0 - keep) * _PRIOR[i] if i == j else 0.0) for j, c in enumerate(row)]
+        [keep * c + ((1.0 - keep) * prior[i] if i == j else 0.0) for j, c in enumerate(row)]
         for i, row in enumerate(covariance)
     ]
 
@@ -208,39 +236,25 @@ def explored(
     logits: Mapping[str, float] | None = None,
     per_usd: float = 0.0,
 ) -> str:
-    """Give `best`, or in a `share` of the calls who might be better, as far as is known.
+    """Give `best`, or in a `share` of the calls another candidate, to learn how it does.
 
     The dial bounds what that may cost: at 0 nothing dearer than `best` is tried, at 1 anything of
     `costs_usd`. With `logits` (all signals together) each one's success is drawn from what is believed
-    of it, and whoever then has the most for its price is tried (Thompson's sampling); without, the
-    less certain a candidate is, the more often it is tried.
+    of it, and the one that then has the most for its price is tried (top-two Thompson sampling, Russo,
+    Operations Research 68(6), 2020); without, the less certain one is, the likelier it is tried.
     """
     if share <= 0.0 or draw.random() >= share:
         return best
     low = costs_usd[best]
-    high = max(costs_usd.values())
-    limit = low + min(max(dial, 0.0), 1.0) * max(high - low, 0.0)
-    within = [ref for ref, cost in costs_usd.items() if ref == best or cost <= limit]
-    if logits is not None:
-        weight = min(per_usd, 1e9)  # At the cheapest it is infinite; the bound above holds anyway.
-        worth = {
-            ref: 1.0 / (1.0 + math.exp(-_within(draw.gauss(logits[ref], offsets[ref].sd))))
-            - weight * costs_usd[ref]
-            for ref in within
-        }
-        return max(worth, key=worth.__getitem__)
-    others = [ref for ref in within if ref != best]
+    limit = low + min(max(dial, 0.0), 1.0) * max(max(costs_usd.values()) - low, 0.0)
+    others = [ref for ref, cost in costs_usd.items() if ref != best and cost <= limit]
     if not others:
         return best
-    return draw.choices(others, weights=[offsets[ref].sd ** 2 for ref in others])[0]
-
-
-def _fresh(at: int) -> Arm:
-    return Arm(
-        [0.0] * DIMENSIONS,
-        [[s * s if i == j else 0.0 for j in range(DIMENSIONS)] for i, s in enumerate(PRIOR_SD)],
-        at,
-    )
+    if logits is None:
+        return draw.choices(others, weights=[offsets[ref].sd ** 2 for ref in others])[0]
+    weight = min(per_usd, 1e9)  # At the cheapest it is infinite; the bound above holds anyway.
+    drawn = {ref: _within(draw.gauss(logits[ref], offsets[ref].sd)) for ref in others}
+    return max(others, key=lambda ref: 1 / (1 + math.exp(-drawn[ref])) - weight * costs_usd[ref])
 
 
 def _key(route: str, ref: str) -> str:
