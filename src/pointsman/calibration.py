@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import msgspec
@@ -72,6 +72,7 @@ def _prompts() -> tuple[str, ...]:
     return tuple(msgspec.json.decode(text, type=list[str]))
 
 
+@lru_cache(maxsize=8)
 def sample_of(classifier: Classifier) -> Sample:
     """Read the shipped prompts with a router. Reads the package's data.
 

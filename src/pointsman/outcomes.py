@@ -35,6 +35,7 @@ class Outcomes:
         self.learner = Learner()
         self._clock = clock
         self._recent: OrderedDict[str, Outcome] = OrderedDict()
+        self._rewards: dict[str, float] = {}
 
     def offset(self, context: Context, ref: str) -> Offset:
         """Give what outcomes say of a candidate."""
@@ -56,8 +57,17 @@ class Outcomes:
         if outcome is None:
             raise UnknownRequest(f"no routed request '{request_id}' is kept")
         reward, weight = reward_of(feedback)
+        self._rewards[request_id] = reward
         self.learner.learn(outcome.context(outcome.ref), outcome.ref, reward, weight)
         return outcome
+
+    async def recent(self, route: str, since_s: float) -> list[tuple[Outcome, float | None]]:
+        """Give a route's outcomes since then, each with its reward, 0 to 1, if somebody gave one."""
+        return [
+            (outcome, self._rewards.get(outcome.request_id))
+            for outcome in self._recent.values()
+            if outcome.route == route and outcome.at_s >= since_s
+        ]
 
     def close(self) -> None:
         """Write what is left."""

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
-from pointsman.calibration import Bench, Sample, bench_of, sample_of
+from pointsman.calibration import Bench, bench_of, sample_of
 from pointsman.carry import Run, decided
 from pointsman.config import Config
 from pointsman.errors import MissingExtra, PointsmanError, RouteError
@@ -122,7 +122,6 @@ class Routing:
         self._now_s = now_s
         self._classifiers: dict[str | None, Classifier | None] = {}
         self._verifiers: dict[str | None, Verifier | None] = {}
-        self._samples: dict[int, Sample | None] = {}
         self._benches: OrderedDict[object, Bench] = OrderedDict()
         self._conversations: dict[str, Conversations] = {}
         self._budgets: dict[str, Budget] = {}
@@ -184,13 +183,10 @@ class Routing:
         router = self.classifier(plan.spec.router)
         sample = None
         if router is not None:
-            if id(router) not in self._samples:
-                try:
-                    self._samples[id(router)] = sample_of(router)
-                except RouteError as error:
-                    _log.warning("the dial is not calibrated: %s", error.message)
-                    self._samples[id(router)] = None
-            sample = self._samples[id(router)]
+            try:
+                sample = sample_of(router)
+            except RouteError as error:
+                _log.warning("the dial is not calibrated: %s", error.message)
         return bench_of(plan.candidates, router, sample)
 
     def budget(self, plan: Plan) -> Budget | None:
@@ -335,6 +331,11 @@ class Routing:
                 return scale.dial_at(weight), weight, f"usd_per_day={spec.spend_usd_per_day:g}"
         at = plan.dial if dial is None else dial
         return at, bench.weight(at), ""
+
+    def dial_of(self, plan: Plan) -> float:
+        """Give where a route's dial stands now, by whatever key sets it."""
+        ticket = Ticket(plan, "", Facts("", 0, 0), self._now_s())
+        return self._setting(ticket, self._bench(ticket), None)[0]
 
     def limits(self, plan: Plan, facts: Facts, caller: Caller, at_s: float) -> Limits:
         """Give the hard limits of a request on a route.

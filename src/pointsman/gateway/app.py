@@ -31,6 +31,7 @@ from pointsman.gateway.relay import Relay
 from pointsman.gateway.routes import (
     anthropic,
     classify,
+    curve,
     gemini,
     llama,
     models,
@@ -104,6 +105,7 @@ _PREFIX: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1beta/models/", own.show_model),
     ("GET", "/v1/models/", own.show_model),
     ("DELETE", models.PREFIX, models.remove),
+    ("GET", curve.PREFIX, curve.curve),
     ("HEAD", "/api/blobs/", ollama_store.has_blob),
     ("POST", "/api/blobs/", ollama_store.write_blob),
     ("DELETE", "/api/user/keys/", ollama_store.not_here),
