@@ -34,6 +34,7 @@ CLIENT = {
     "noting",
     "routing",
     "outcomes",
+    "outcome_store",
 }
 BELOW_CLIENT = CORE | CLIENT | {"dialects", "providers", "router", "trust", "local", "distill"}
 # A room may import itself and these. A new room must be given its place here.

@@ -10,13 +10,13 @@ from typing import Literal
 from msgspec import Struct
 
 from pointsman.errors import RequestError
-from pointsman.router.online import Context
+from pointsman.router.online import Context, Learner
 
-__all__ = ["Candidacy", "Feedback", "Outcome", "feedback_of", "reward_of"]
+__all__ = ["Candidacy", "Feedback", "Outcome", "feedback_of", "passed_over", "reward_of", "told"]
 
-# What a sign is worth to the learner, next to a verdict by the user. A model's verdict is one of the
-# judge's mistakes too; a request that failed or was asked again says something of the answer, not all.
-JUDGE_WEIGHT, FINISH_WEIGHT, RETRY_WEIGHT, TRAJECTORY_WEIGHT = 0.5, 1.0, 0.3, 0.3
+# What a word is worth to the learner, next to one of the user's. A model's verdict has the judge's mistakes
+# in it; a request that comes again says something of its answer, not all; an edit says it in a roundabout way.
+JUDGE_WEIGHT, TRAFFIC_WEIGHT, EDIT_WEIGHT = 0.5, 0.3, 0.5
 
 
 class Candidacy(Struct, frozen=True, array_like=True):
@@ -121,11 +121,25 @@ def reward_of(feedback: Feedback) -> tuple[float, float]:
     The most direct word counts: whether the task succeeded, then a score, thumbs, and the edit, where
     half of the answer changed is as bad as it gets.
     """
-    weight = {"user": 1.0, "judge": JUDGE_WEIGHT, "traffic": RETRY_WEIGHT}[feedback.source]
+    weight = {"user": 1.0, "judge": JUDGE_WEIGHT, "traffic": TRAFFIC_WEIGHT}[feedback.source]
     if feedback.succeeded is not None:
         return float(feedback.succeeded), weight
     if feedback.score is not None:
         return feedback.score, weight
     if feedback.thumbs is not None:
         return float(feedback.thumbs == "up"), weight
-    return 1.0 - min(1.0, 2.0 * (feedback.edited or 0.0)), 0.5 * weight
+    return 1.0 - min(1.0, 2.0 * (feedback.edited or 0.0)), EDIT_WEIGHT * weight
+
+
+def told(learner: Learner, outcome: Outcome, feedback: Feedback) -> None:
+    """Have a learner take in what was said of an answer; nothing if nobody answered."""
+    if outcome.ref:
+        reward, weight = reward_of(feedback)
+        learner.learn(outcome.context(outcome.ref), outcome.ref, reward, weight)
+
+
+def passed_over(outcome: Outcome) -> str:
+    """Give the candidate that was chosen and failed before another one answered; empty if none did."""
+    chosen = outcome.candidates[0].ref if outcome.candidates else ""
+    failed = outcome.attempts > 1 and not outcome.asked and outcome.ref not in ("", chosen)
+    return chosen if failed else ""
