@@ -25,6 +25,7 @@ from pointsman.listing import list_models, list_provider
 from pointsman.options import ChatOptions, Messages, build_chat
 from pointsman.providers.binding import Binding
 from pointsman.resolve import Candidate
+from pointsman.router.outcomes import feedback_of
 from pointsman.router.steps import Call as Step
 from pointsman.served import Served
 from pointsman.types import (
@@ -302,6 +303,26 @@ class AsyncClient:
         found, _ = await list_models(self._door, asyncio.get_running_loop().time)
         return found
 
+    async def feedback(
+        self,
+        request_id: str,
+        *,
+        score: float | None = None,
+        thumbs: Literal["up", "down"] | None = None,
+        edited: float | None = None,
+        succeeded: bool | None = None,
+    ) -> None:
+        """Say how good a routed answer was; its route learns from it.
+
+        `request_id` is the answer's. At least one of: `score` 0 to 1, `thumbs`, `edited` (the share of
+        the answer that had to be changed, 0 to 1), `succeeded` (whether the task did).
+
+        Raises:
+            RequestError: nothing is said, a number is out of range, or there is no such request.
+        """
+        said = feedback_of(score=score, thumbs=thumbs, edited=edited, succeeded=succeeded)
+        await self._door.routing.outcomes.feedback(request_id, said)
+
     async def aclose(self) -> None:
         """Stop local models and close every connection."""
         await self._door.aclose()
@@ -414,6 +435,21 @@ class Client:
     def models(self, provider: str | None = None) -> list[ModelInfo]:
         """Give the models that can be named now; see `AsyncClient.models`."""
         return self._run(self._async.models(provider))
+
+    def feedback(
+        self,
+        request_id: str,
+        *,
+        score: float | None = None,
+        thumbs: Literal["up", "down"] | None = None,
+        edited: float | None = None,
+        succeeded: bool | None = None,
+    ) -> None:
+        """Say how good a routed answer was; see `AsyncClient.feedback`."""
+        said = self._async.feedback(
+            request_id, score=score, thumbs=thumbs, edited=edited, succeeded=succeeded
+        )
+        self._run(said)
 
     def close(self) -> None:
         """Stop local models, close every connection and end the thread."""

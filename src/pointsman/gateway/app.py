@@ -32,6 +32,7 @@ from pointsman.gateway.routes import (
     anthropic,
     classify,
     curve,
+    feedback,
     gemini,
     llama,
     models,
@@ -72,6 +73,7 @@ _EXACT: dict[tuple[str, str], Handler] = {
     ("GET", "/"): ollama_models.root,
     ("HEAD", "/"): ollama_models.root,
     ("POST", "/pointsman/v1/routes/explain"): own.explain,
+    ("POST", "/pointsman/v1/routes/feedback"): feedback.feedback,
     ("POST", "/pointsman/v1/classify"): classify.classify,
     ("GET", "/pointsman/v1/classifiers"): classify.list_classifiers,
     ("GET", "/pointsman/v1/models"): models.list_local,
@@ -151,7 +153,7 @@ class Gateway:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.ready = True
-                if any(route.policy != "order" for route in self.config.routes.values()):
+                if self.config.routes:
                     # A few hundred milliseconds that the first routed request should not pay.
                     ahead.append(asyncio.create_task(asyncio.to_thread(self.door.warm)))
                 ahead.append(asyncio.create_task(self.door.local.prepare()))
