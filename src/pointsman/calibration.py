@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
+from typing import cast
 
 import msgspec
 from msgspec import Struct
@@ -72,20 +73,25 @@ def _prompts() -> tuple[str, ...]:
     return tuple(msgspec.json.decode(text, type=list[str]))
 
 
-@lru_cache(maxsize=8)
 def sample_of(classifier: Classifier) -> Sample:
-    """Read the shipped prompts with a router. Reads the package's data.
+    """Read the shipped prompts with a router, once for each. Reads the package's data.
 
     Raises:
         RouteError: they are damaged.
     """
+    return _read_by(cast(Hashable, classifier))
+
+
+@lru_cache(maxsize=8)
+def _read_by(classifier: Hashable) -> Sample:
+    read = cast(Classifier, classifier).read
     try:
         prompts = _prompts()
     except (OSError, EOFError, msgspec.DecodeError) as error:
         raise RouteError(f"{SHIPPED} cannot be read: {error}; install Pointsman anew") from error
     readings = tuple(
         (
-            classifier.read(prompt),
+            read(prompt),
             Facts(prompt, round(len(prompt.encode()) / BYTES_PER_TOKEN), DEFAULT_ANSWER_TOKENS),
         )
         for prompt in prompts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -60,13 +61,16 @@ class Door:
         self.guards = Guards(config.guards, self.classifiers) if config.guards else None
         self.listed: dict[str, tuple[float, list[ModelInfo]]] = {}
         self._routing: Routing | None = None
+        self._making = threading.Lock()
 
     @property
     def routing(self) -> Routing:
         """What routes share; made when the first route is asked for."""
         if self._routing is None:
-            path = Path(self.config.home) / "outcomes.sqlite" if self.config.home else None
-            self._routing = Routing(self.config, Outcomes(path))
+            with self._making:  # A gateway makes it in a thread, ahead of the first request.
+                if self._routing is None:
+                    path = Path(self.config.home) / "outcomes.sqlite" if self.config.home else None
+                    self._routing = Routing(self.config, Outcomes(path))
         return self._routing
 
     def choose(
@@ -221,6 +225,7 @@ class Door:
         for name in self.config.routes:
             try:
                 plan = self.resolver.resolve(name)
+                self.routing.budget(plan)
                 if plan.policy != "order":
                     self.routing.bench(plan)
                 if plan.policy in ("cascade", "consistency", "judge"):

@@ -22,7 +22,7 @@ from pointsman.config import Config
 from pointsman.errors import MissingExtra, PointsmanError, RouteError
 from pointsman.outcomes import Outcomes
 from pointsman.resolve import Candidate, Plan
-from pointsman.router.budget import Budget
+from pointsman.router.budget import DAY_S, Budget
 from pointsman.router.classifier import OnnxClassifier, default_classifier
 from pointsman.router.conversation import Conversation, Conversations, conversation_key
 from pointsman.router.decision import Decision
@@ -125,6 +125,7 @@ class Routing:
         self._benches: OrderedDict[object, Bench] = OrderedDict()
         self._conversations: dict[str, Conversations] = {}
         self._budgets: dict[str, Budget] = {}
+        self._no_prognosis = False
         self.silent: set[str] = set()
 
     # What is loaded once
@@ -197,6 +198,8 @@ class Routing:
         found = self._budgets.get(plan.route)
         if found is None:
             found = self._budgets[plan.route] = Budget(usd)
+            now_s = self._now_s()
+            found.resume(self.outcomes.spent_usd(plan.route, now_s - now_s % DAY_S), now_s)
         return found
 
     # Deciding
@@ -271,7 +274,13 @@ class Routing:
         if len(chat.messages) < 2:
             return
         talk.progress = advance(talk.progress, chat)
-        ticket.prognosis = prognosis_of(talk.progress.trajectory)
+        try:
+            ticket.prognosis = prognosis_of(talk.progress.trajectory)
+        except RouteError as error:
+            if not self._no_prognosis:
+                _log.warning("routing without a look at the run: %s", error.message)
+            self._no_prognosis = True
+            return
         if talk.messages != len(chat.messages):
             talk.messages = len(chat.messages)
             talk.level = settle(talk.level, ticket.prognosis)
@@ -303,7 +312,7 @@ class Routing:
             dial=at,
             per_usd=per_usd,
             level=talk.level if talk is not None and talk.messages else None,
-            trouble=ticket.prognosis.reasons if ticket.prognosis else (),
+            trouble=_trouble(ticket.prognosis),
             offset=self.outcomes.offset if learned else None,
             current=talk.ref if talk is not None and spec.sticky else None,
             warm=talk.warm_tokens(ticket.started_s) if talk is not None and talk.warm else {},
@@ -434,7 +443,6 @@ class Routing:
             raise RouteError("the policy ended without a word")
         decision = decided(done)
         ticket.decision = decision
-        ticket.asked = done.order
         ticket.reserved_usd = self._reserve(ticket, done.choice)
         ordered = tuple(bench.by_ref[ref] for ref in done.order)
         says = decision.header() if decision is not None else "; ".join(done.reasons)
@@ -448,7 +456,6 @@ class Routing:
         if done is None:
             raise RouteError("the policy ended without a word")
         ticket.decision = done.decision
-        ticket.asked = done.order
         ticket.reserved_usd = self._reserve(ticket, *done.order)
         ordered = tuple(bench.by_ref[ref] for ref in done.order)
         says = done.decision.header() if done.decision is not None else "; ".join(done.reasons)
@@ -496,6 +503,11 @@ class Routing:
         )
         budget.reserve(most, ticket.started_s)
         return most
+
+
+def _trouble(prognosis: Prognosis | None) -> tuple[str, ...]:
+    """The sign that counts most, if the run is in trouble now and not only was."""
+    return prognosis.reasons[:1] if prognosis is not None and prognosis.excess > 0.0 else ()
 
 
 def _without(path: str | None, what: str, replaced: bool) -> str:

@@ -6,7 +6,7 @@ is known: so what runs at the same time cannot spend the same money.
 
 from __future__ import annotations
 
-__all__ = ["Budget"]
+__all__ = ["DAY_S", "Budget"]
 
 DAY_S = 86_400
 HOUR_S = 3600

@@ -257,7 +257,7 @@ def _reason(situation: Situation, views: list[View]) -> str:
             ),
         )
         if calm.ref != chosen.ref and level is not None and level.excess > 0.0:
-            return f"trouble in the run ({', '.join(situation.trouble) or 'earlier'})"
+            return f"trouble in the run ({', '.join(situation.trouble) or 'earlier on'})"
         if calm.ref != chosen.ref and chosen.shift > calm.shift:
             return "earlier outcomes speak for it"
     if current == chosen.ref:

@@ -34,7 +34,11 @@ async def curve(gateway: Gateway, exchange: Exchange) -> None:
     levels = _levels(exchange.query().get("levels"))
     gateway.begin(exchange)
     plan = door.resolver.resolve(name)
-    recorded = await door.routing.outcomes.recent(name, time.time() - WEEK_S)
+    outcomes, since_s = door.routing.outcomes, time.time() - WEEK_S
+    if outcomes.path is None:
+        recorded = outcomes.rewarded(name, since_s)
+    else:
+        recorded = await asyncio.to_thread(outcomes.rewarded, name, since_s)
     bench = await asyncio.to_thread(door.routing.bench, plan)
     dial = door.routing.dial_of(plan)
     report = await asyncio.to_thread(report_of, plan, bench, recorded, dial, levels)
