@@ -139,7 +139,7 @@ class Store:
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until all that was put is written, or cannot be; whether it was done in time."""
         done: Future[Rewarded | None] = Future()
-        if self._thread is None or not self._submit(_Job(lambda _: done.set_result(None), done)):
+        if self._thread is None or not self._submit(_Job(_nothing, done)):
             return self._thread is None
         try:
             done.result(timeout_s)
@@ -334,3 +334,7 @@ def _said(connection: sqlite3.Connection, request_id: str) -> tuple[Feedback, ..
         (request_id, MAX_FEEDBACK),
     )
     return tuple(msgspec.json.decode(row[0], type=Feedback) for row in rows.fetchall())
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """A job that only waits for those before it: its answer comes once they are committed."""
