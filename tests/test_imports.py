@@ -34,6 +34,8 @@ CLIENT = {
     "noting",
     "routing",
     "outcomes",
+    "replay",
+    "relearn",
     "outcome_store",
 }
 BELOW_CLIENT = CORE | CLIENT | {"dialects", "providers", "router", "trust", "local", "distill"}

@@ -110,7 +110,8 @@ def _outcome(ticket: Ticket, ref: str, now_s: float) -> Outcome:
         variant=ticket.variant,
     )
     if ticket.prognosis is not None:
-        found.run = {"excess": ticket.prognosis.excess, "p_fail": ticket.prognosis.p_fail}
+        told = ticket.prognosis
+        found.run = {"excess": told.excess, "p_fail": told.p_fail, "sd": told.sd}
     if decision is not None:
         _decided(found, decision)
     return found

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,7 +28,7 @@ from pointsman.router.outcomes import (
     told,
 )
 
-__all__ = ["Outcomes", "UnknownRequest"]
+__all__ = ["Outcomes", "UnknownRequest", "reward_said"]
 
 _log = logging.getLogger("pointsman")
 
@@ -114,11 +114,11 @@ class Outcomes:
             self._store.flush()
             try:
                 rows = read_outcomes(self.path, route=route, since_s=since_s)
-                return [(outcome, _reward(said)) for outcome, said in rows]
+                return [(outcome, reward_said(said)) for outcome, said in rows]
             except (OSError, sqlite3.Error) as error:
                 _log.warning("outcomes cannot be read from %s: %s", self.path, error)
         return [
-            (outcome, _reward(said))
+            (outcome, reward_said(said))
             for outcome, said in self._recent.values()
             if outcome.at_s >= since_s and route in (None, outcome.route)
         ]
@@ -180,8 +180,8 @@ def _learner(path: Path | None) -> Learner:
     return learner
 
 
-def _reward(said: list[Feedback] | tuple[Feedback, ...]) -> float | None:
-    """The mean of what was said, by its weight; of each source the last word."""
+def reward_said(said: Sequence[Feedback]) -> float | None:
+    """Give the mean of what was said, by its weight; of each source the last word. None without any."""
     last = {each.source: each for each in said}
     rewards = [reward_of(each) for each in last.values()]
     weight = sum(each[1] for each in rewards)

@@ -1,4 +1,4 @@
-"""`pointsman route train|eval|explain`."""
+"""`pointsman route train|eval|explain`; `replay` and `calibrate` are in `route_traffic`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from pointsman.cli.output import config_option, echo_json, json_option, progress_bar, table
+from pointsman.cli.route_traffic import calibrate_command, replay_command
 from pointsman.config import load_config
 from pointsman.door import Door
 from pointsman.types import Chat, Message, Text
@@ -99,6 +100,10 @@ def explain(
         return
     for name, each in msgspec.to_builtins(value).items():
         click.echo(f"{name}: {each}")
+
+
+command.add_command(replay_command)
+command.add_command(calibrate_command)
 
 
 def _print(metrics: object, as_json: bool) -> None:
