@@ -127,7 +127,7 @@ class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class WhenConfig(Struct, forbid_unknown_fields=True, kw_only=True):
-    """`when` of a rule: all that is set must hold."""
+    """`[routes.NAME.rules.when]`: conditions of a rule that need no classifier; all that is set must hold."""
 
     tag: list[str] = field(default_factory=list)
     """The request's header `x-pointsman-tag` is one of these."""

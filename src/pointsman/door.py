@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -62,6 +63,7 @@ class Door:
         self.listed: dict[str, tuple[float, list[ModelInfo]]] = {}
         self._routing: Routing | None = None
         self._making = threading.Lock()
+        self._tasks: set[asyncio.Future[bool]] = set()
 
     @property
     def routing(self) -> Routing:
@@ -198,12 +200,24 @@ class Door:
             finish=finish,
             error=error,
         )
+        if routing.due(ticket.plan.route or ""):
+            self._recalibrate(ticket.plan)
         if ticket.verdict is not None and ticket.verdict[0] == candidate.card.ref:
             verdict = feedback_of(score=ticket.verdict[1], source="judge", at_s=now_s)
             try:
                 await routing.outcomes.feedback(ticket.request_id, verdict)
             except PointsmanError as failure:
                 _log.warning("a judge's verdict was not kept: %s", failure.message)
+
+    def _recalibrate(self, plan: Plan) -> None:
+        """Calibrate a route's dial on its traffic, aside from the requests."""
+        routing = self.routing
+        if routing.outcomes.path is None:
+            routing.recalibrate(plan)
+            return
+        task = asyncio.ensure_future(asyncio.to_thread(routing.recalibrate, plan))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def note_failed(self, choice: Choice, status: int | None = None) -> None:
         """Note that a routed request got no answer, or that nobody waits for it any more."""
@@ -227,7 +241,7 @@ class Door:
                 plan = self.resolver.resolve(name)
                 self.routing.budget(plan)
                 if plan.policy != "order":
-                    self.routing.bench(plan)
+                    self.routing.recalibrate(plan)
                 if plan.policy in ("cascade", "consistency", "judge"):
                     self.routing.verifier(plan.spec.verifier)
             except (PointsmanError, MissingExtra) as error:
@@ -235,6 +249,8 @@ class Door:
 
     async def aclose(self) -> None:
         """Stop the local models and close every connection."""
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._routing is not None:
             self._routing.outcomes.close()
         await self.local.aclose()

@@ -19,6 +19,7 @@ from msgspec import Struct
 from pointsman.calibration import Bench, bench_of, sample_of
 from pointsman.carry import Run, decided
 from pointsman.config import Config
+from pointsman.curves import WEEK_S, traffic_scale
 from pointsman.errors import MissingExtra, PointsmanError, RouteError
 from pointsman.outcomes import Outcomes
 from pointsman.resolve import Candidate, Plan
@@ -50,6 +51,8 @@ __all__ = ["Caller", "Choice", "Routing", "Ticket"]
 _log = logging.getLogger("pointsman")
 
 MAX_BENCHES = 256
+# After so many answers a route's dial is calibrated anew on its own traffic.
+RECALIBRATE_EVERY = 500
 # The policies that ask before they decide.
 ASKING = ("cascade", "consistency", "judge")
 INFINITE = float("inf")
@@ -125,6 +128,7 @@ class Routing:
         self._benches: OrderedDict[object, Bench] = OrderedDict()
         self._conversations: dict[str, Conversations] = {}
         self._budgets: dict[str, Budget] = {}
+        self._answers: dict[str, int] = {}
         self._no_prognosis = False
         self.silent: set[str] = set()
 
@@ -189,6 +193,29 @@ class Routing:
             except RouteError as error:
                 _log.warning("the dial is not calibrated: %s", error.message)
         return bench_of(plan.candidates, router, sample)
+
+    def recalibrate(self, plan: Plan) -> bool:
+        """Calibrate a route's dial on its own traffic of the last week; whether there was enough of it.
+
+        Reads the store: not for the request path.
+        """
+        if plan.route is None:
+            return False
+        bench = self.bench(plan)
+        recorded = self.outcomes.rewarded(plan.route, self._now_s() - WEEK_S)
+        scale = traffic_scale(bench, [outcome for outcome, _ in recorded])
+        if scale is None:
+            return False
+        cards = tuple(candidate.card for candidate in plan.candidates)
+        self._benches[cards, plan.spec.router] = msgspec.structs.replace(
+            bench, scale=scale, source="the last week's traffic", weights={}
+        )
+        return True
+
+    def due(self, route: str) -> bool:
+        """Count an answer of a route; whether its dial should be calibrated anew by now."""
+        count = self._answers[route] = self._answers.get(route, 0) + 1
+        return count % RECALIBRATE_EVERY == 0
 
     def budget(self, plan: Plan) -> Budget | None:
         """Give a route's budget, if it has one."""

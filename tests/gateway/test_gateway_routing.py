@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from gateway_site import chat_body
+from route_reader import Reader, by_likelihood
 
 from pointsman.testing import Answer, Fault
 
@@ -26,6 +27,14 @@ candidates = ["cheap", "dear"]
 """
 SURE = Answer(text="The answer is 42.", logprob=-0.01, pieces=6, output_tokens=6)
 UNSURE = Answer(text="Hmm, it may be 41, 40 or 39.", logprob=-4.0, pieces=6, output_tokens=6)
+
+
+@pytest.fixture(autouse=True)
+def reader(monkeypatch) -> Reader:
+    found = Reader("hello there", -0.5)
+    monkeypatch.setattr("pointsman.routing.default_classifier", lambda: found)
+    monkeypatch.setattr("pointsman.routing.default_verifier", by_likelihood)
+    return found
 
 
 def toml(more: str, provider: str = "o") -> str:
@@ -325,17 +334,15 @@ def test_without_any_classifier_the_dial_alone_decides(make_site, monkeypatch):
     assert report["curve"] is None
 
 
-def test_a_classifier_that_fails_on_a_prompt_costs_no_request(make_site, monkeypatch):
-    from pointsman.router.classifier import OnnxClassifier
+def test_a_classifier_that_fails_on_a_prompt_costs_no_request(make_site, monkeypatch, reader):
+    read = reader.read
 
-    read = OnnxClassifier.read
-
-    def fails(self, text):
+    def fails(text):
         if text == "hello there":
             raise RuntimeError("onnxruntime says no")
-        return read(self, text)
+        return read(text)
 
-    monkeypatch.setattr(OnnxClassifier, "read", fails)
+    monkeypatch.setattr(reader, "read", fails)
     reply = make_site(script(SURE), toml("")).chat("r:0.3")
     assert (reply.status, reply.headers["x-pointsman-model"]) == (200, "cheap")
     assert "no classifier; by the dial alone" in reply.headers["x-pointsman-route"]

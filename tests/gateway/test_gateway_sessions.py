@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import re
-import zlib
 
 import pytest
 from agent_session import TASK, Session
+from route_reader import Reader
 
 from pointsman.testing import Answer
-from pointsman.types import Ability, Estimate, PromptReading
 
 PROVIDERS = {"openai": "o", "anthropic": "a", "gemini": "g"}
-ABLE = {"cheap": 0.0, "dear": 2.0}
-ANSWER_TOKENS = 50.0
 FAILS = "Traceback (most recent call last):\nE AssertionError\n 2 failed"
 # By so much must the cheap one be ahead in a calm run, for trouble to turn it and its end to turn it
 # back: more than the margin of a conversation, less than what trouble moves.
 LEAD = 0.036
-
-
-class Reader:
-    """Reads the session's task as of one difficulty, and other prompts by their hash, easy to hard."""
-
-    def __init__(self, difficulty: float = 0.0) -> None:
-        self.difficulty = difficulty
-
-    def read(self, text: str) -> PromptReading:
-        spread = zlib.crc32(text.encode()) % 1000 / 1000 * 8 - 4
-        difficulty = self.difficulty if TASK in text else spread
-        return PromptReading((1.0,), difficulty, ANSWER_TOKENS, 0.5, 1.0)
-
-    def ability(self, model: str, price: float | None = None) -> Ability:
-        return Ability((ABLE[model],), 0.0, "a test")
-
-    def estimate(self, text: str) -> Estimate:
-        return Estimate(0.5, 0.5)
 
 
 @pytest.fixture
@@ -43,7 +22,7 @@ def make_session(make_site, monkeypatch):
     """Gives a function (dialect, lead of the cheap one in a calm run, price of a cached token)."""
 
     def make(dialect: str, lead: float = LEAD, cached: float = 0.5, **fields) -> Session:
-        reader = Reader()
+        reader = Reader(TASK)
         monkeypatch.setattr("pointsman.routing.default_classifier", lambda: reader)
         provider = PROVIDERS[dialect]
         # Prompts cost the same with both, lest the run's length decide.
