@@ -25,16 +25,18 @@ PATHS = {
 
 @pytest.fixture
 def make_cascade(make_site, monkeypatch):
-    """Gives a function (provider, cheap answer) → a site with the cascade `r`."""
+    """Gives a function (provider, cheap answers in turn) → a site with the cascade `r`."""
     monkeypatch.setattr("pointsman.routing.default_classifier", lambda: Reader("sum", -0.5))
     monkeypatch.setattr("pointsman.routing.default_verifier", by_likelihood)
 
-    def make(provider: str, cheap: Answer):
+    def make(provider: str, *cheap: Answer):
+        answers = iter(cheap)
+
         def reply(request):
             body = request.body
             config = body.get("generationConfig", {})
             asked = body.get("logprobs") or config.get("responseLogprobs")
-            found = cheap if request.model == "cheap" else STRONG
+            found = next(answers) if request.model == "cheap" else STRONG
             return msgspec.structs.replace(found, logprobs=bool(asked))
 
         return make_site(
@@ -91,8 +93,8 @@ def said(reply, dialect: str, *, stream: bool = False) -> str:
 def test_any_client_over_any_provider(make_cascade, provider, dialect, stream):
     # Anthropic's format has no log-probabilities: there the refusal is what tells.
     poor = REFUSED if provider == "a" else UNSURE
-    for cheap, model, text in ((SURE, "cheap", SURE.text), (poor, "dear", STRONG.text)):
-        site = make_cascade(provider, cheap)
+    site = make_cascade(provider, SURE, poor)
+    for model, text in (("cheap", SURE.text), ("dear", STRONG.text)):
         reply = ask(site, dialect, stream=stream)
         assert reply.status == 200
         assert reply.headers["x-pointsman-model"] == model
