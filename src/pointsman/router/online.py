@@ -9,9 +9,9 @@ again, and no number can run away. A candidate whose outcomes turn out otherwise
 again, has changed: what was known of it is given up at once, but for the mean. Prices are no part of it:
 they count when a decision is made, so a change of price needs nothing learned anew.
 
-Source: stabilised forgetting, Kulhavý and Zarrop, Int. J. Control 58(4), 1993; the update is one Newton
-step of the Laplace approximation, as Chapelle and Li, NeurIPS 2011, algorithm 3; the change is found by
-Page's cumulative sums (Biometrika 41, 1954), as in Liu et al., AAAI 2018, for bandits.
+Source: stabilised forgetting (of information), Kulhavý and Zarrop, Int. J. Control 58(4), 1993; the update
+is one Newton step of the Laplace approximation, as Chapelle and Li, NeurIPS 2011, algorithm 3; a change is
+found by the cumulative sums of Page (Biometrika 41, 1954), as Liu et al., AAAI 2018, do for bandits.
 """
 
 from __future__ import annotations
@@ -38,13 +38,11 @@ _SHARED = tuple(sd * sd for sd in SHARED_SD)
 OTHERS = 0.1
 # Half of what an outcome says is forgotten after so many requests of the route.
 HALF_LIFE_REQUESTS = 2000.0
-# The mean is forgotten so much more slowly than how sure it is: it is still the best guess.
-MEAN_SHARE = 0.25
 # A change counts from half a standard deviation on; a sum of 12 comes up by chance about once in 3,000
 # outcomes (Siegmund's approximation), and within 20 when a model that was right in 7 of 10 is so in 3.
 SLACK, ALARM = 0.25, 12.0
 # What is kept of how sure the mean was once a change is found.
-KEPT_ON_ALARM = 0.1
+KEPT_ON_ALARM = 0.05
 MAX_ARMS = 4096
 _NONE = (0.0,) * MAX_LOADINGS
 MAX_LOGIT = 6.0
@@ -155,16 +153,16 @@ class Learner:
     def _belief(
         self, route: str, ref: str, x: tuple[float, ...], prior: tuple[float, ...]
     ) -> tuple[float, float, float]:
-        """Mean, variance and outcomes seen. As `_arm`, without its matrix: it is on a request's way."""
+        """Mean, variance and outcomes seen. As `_aged`, but along `x` alone: it is on a request's way."""
         unknown = sum(v * a * a for v, a in zip(prior, x, strict=True))
         arm = self.state.arms.get(_key(route, ref))
         if arm is None:
             return 0.0, unknown, 0.0
         keep = self._keep(route, arm)
         rows = zip(x, arm.covariance, strict=True)
-        known = sum(a * sum(map(mul, row, x)) for a, row in rows if a)
-        mean = keep**MEAN_SHARE * sum(map(mul, arm.mean, x))
-        return mean, keep * known + (1.0 - keep) * unknown, keep * arm.seen
+        known = max(sum(a * sum(map(mul, row, x)) for a, row in rows if a), 1e-12)
+        left = keep + (1.0 - keep) * known / unknown
+        return keep / left * sum(map(mul, arm.mean, x)), known / left, keep * arm.seen
 
     def _keep(self, route: str, arm: Arm) -> float:
         half = self.state.half_life_requests
@@ -176,16 +174,11 @@ class Learner:
         now = self.state.requests.get(route, 0)
         arm = self.state.arms.get(_key(route, ref))
         if arm is None:
-            nothing = [[0.0] * DIMENSIONS for _ in range(DIMENSIONS)]
-            return Arm([0.0] * DIMENSIONS, _widened(nothing, 0.0, prior), now)
+            return Arm([0.0] * DIMENSIONS, _diagonal(prior), now)
         keep = self._keep(route, arm)
-        mean = keep**MEAN_SHARE
+        covariance, mean = _aged(arm.covariance, arm.mean, keep, prior)
         return msgspec.structs.replace(
-            arm,
-            mean=[mean * m for m in arm.mean],
-            covariance=_widened(arm.covariance, keep, prior),
-            at=now,
-            seen=keep * arm.seen,
+            arm, mean=mean, covariance=covariance, at=now, seen=keep * arm.seen
         )
 
 
@@ -210,19 +203,46 @@ def _update(own: Arm, shared: Arm, context: Context, reward: float, weight: floa
     own.above = max(0.0, own.above + weight * (off - SLACK))
     own.below = max(0.0, own.below - weight * (off + SLACK))
     if max(own.above, own.below) > ALARM:
-        own.covariance = _widened(own.covariance, KEPT_ON_ALARM, _OWN)
+        own.covariance, _ = _aged(own.covariance, own.mean, KEPT_ON_ALARM, _OWN)
         own.seen *= KEPT_ON_ALARM
         own.above = own.below = 0.0
         own.changes += 1
 
 
-def _widened(
-    covariance: Sequence[Sequence[float]], keep: float, prior: tuple[float, ...]
-) -> list[list[float]]:
-    return [
-        [keep * c + ((1.0 - keep) * prior[i] if i == j else 0.0) for j, c in enumerate(row)]
-        for i, row in enumerate(covariance)
+def _aged(
+    covariance: Sequence[Sequence[float]],
+    mean: Sequence[float],
+    keep: float,
+    prior: tuple[float, ...],
+) -> tuple[list[list[float]], list[float]]:
+    """Covariance and mean with `keep` of their information, and the prior's in place of the rest.
+
+    With S the covariance in units of the prior's, it becomes (keep·I + (1 − keep)·S)⁻¹ S; the mean,
+    in the same units, is multiplied by keep·(…)⁻¹. Solved by Gauss and Jordan: the matrix is positive.
+    """
+    roots = [math.sqrt(v) for v in prior]
+    size = range(DIMENSIONS)
+    unit = [[covariance[i][j] / (roots[i] * roots[j]) for j in size] for i in size]
+    rows = [
+        [(1.0 - keep) * v + (keep if i == j else 0.0) for j, v in enumerate(unit[i])]
+        + [*unit[i], mean[i] / roots[i]]
+        for i in size
     ]
+    for i in size:
+        pivot = rows[i][i]
+        own = rows[i] = [v / pivot for v in rows[i]]
+        for k in size:
+            factor = rows[k][i]
+            if k != i and factor:
+                rows[k] = [v - factor * o for v, o in zip(rows[k], own, strict=True)]
+    found = [[rows[i][DIMENSIONS + j] * roots[i] * roots[j] for j in size] for i in size]
+    # Rounding must not make it lopsided over many thousands of outcomes.
+    even = [[0.5 * (found[i][j] + found[j][i]) for j in size] for i in size]
+    return even, [keep * rows[i][-1] * roots[i] for i in size]
+
+
+def _diagonal(prior: tuple[float, ...]) -> list[list[float]]:
+    return [[v if i == j else 0.0 for j in range(DIMENSIONS)] for i, v in enumerate(prior)]
 
 
 def explored(
