@@ -266,7 +266,9 @@ class AsyncClient:
                 each = msgspec.structs.replace(each, logprobs=True)
             return dialect.write_chat(each, binding.target(candidate.model))
 
-        served = await self._door.dispatcher.open(candidates, prepare, stream=stream)
+        served = await self._door.dispatcher.open(
+            candidates, prepare, stream=stream, patient=step is None
+        )
         served.hide_logprobs = hidden
         return served
 

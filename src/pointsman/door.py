@@ -93,6 +93,9 @@ class Door:
             raise RequestError("the quality is a number from 0 to 1", param="x-pointsman-quality")
         if plan.route is None:
             return Choice(plan.candidates, "direct")
+        if plan.policy == "order" and _is_plain(plan):
+            why = f"route={plan.route}; policy=order"
+            return Choice((*plan.candidates, *plan.fallback), why)
         who = NOBODY if caller is None else caller()
         return self.routing.choose(plan, chat(), dial, who, self.narrow)
 
@@ -255,6 +258,13 @@ class Door:
             self._routing.outcomes.close()
         await self.local.aclose()
         await self.dispatcher.transport.aclose()
+
+
+def _is_plain(plan: Plan) -> bool:
+    """Whether nothing of a request decides who is asked, so that it need not be read."""
+    spec = plan.spec
+    limited = spec.residency or spec.verified_only or spec.max_cost_usd or spec.spend_usd_per_day
+    return not (plan.rules or spec.shadow or spec.ab or limited)
 
 
 def _ends(text: str) -> str:

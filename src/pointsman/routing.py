@@ -174,8 +174,7 @@ class Routing:
 
     def bench(self, plan: Plan) -> Bench:
         """Give a plan's candidates made ready: abilities, and the scale of the dial."""
-        cards = tuple(candidate.card for candidate in plan.candidates)
-        key = (cards, plan.spec.router)
+        key = _key(plan)
         found = self._benches.get(key)
         if found is None:
             found = self._made(plan)
@@ -185,7 +184,8 @@ class Routing:
         return found
 
     def _made(self, plan: Plan) -> Bench:
-        router = self.classifier(plan.spec.router)
+        unread = plan.policy == "order" and not plan.spec.shadow
+        router = None if unread else self.classifier(plan.spec.router)
         sample = None
         if router is not None:
             try:
@@ -206,8 +206,7 @@ class Routing:
         scale = traffic_scale(bench, [outcome for outcome, _ in recorded])
         if scale is None:
             return False
-        cards = tuple(candidate.card for candidate in plan.candidates)
-        self._benches[cards, plan.spec.router] = msgspec.structs.replace(
+        self._benches[_key(plan)] = msgspec.structs.replace(
             bench, scale=scale, source="the last week's traffic", weights={}
         )
         return True
@@ -530,6 +529,12 @@ class Routing:
         )
         budget.reserve(most, ticket.started_s)
         return most
+
+
+def _key(plan: Plan) -> object:
+    """What a bench depends on."""
+    cards = tuple(candidate.card for candidate in plan.candidates)
+    return cards, plan.spec.router, plan.policy == "order" and not plan.spec.shadow
 
 
 def _trouble(prognosis: Prognosis | None) -> tuple[str, ...]:

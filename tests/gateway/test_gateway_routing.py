@@ -384,3 +384,36 @@ def test_the_curve_of_a_route(make_site):
     assert site.send("/pointsman/v1/routes/none/curve", method="GET").status == 404
     assert site.send("/pointsman/v1/routes/r/curve?levels=0", method="GET").status == 400
     json.dumps(report)
+
+
+# What costs nothing
+
+
+def test_an_order_is_kept_without_reading_the_request(make_site, monkeypatch):
+    def broken() -> None:
+        raise AssertionError("no classifier is needed here")
+
+    monkeypatch.setattr("pointsman.routing.default_classifier", broken)
+    site = make_site(script(SURE), toml('policy = "order"'))
+    # Nothing that this gateway could read as a chat, and the provider's own business.
+    strange = {"model": "r", "messages": [{"role": "user", "content": [{"type": "hologram"}]}]}
+    reply = site.send("/v1/chat/completions", strange)
+    assert reply.status == 200
+    assert reply.headers["x-pointsman-route"] == "route=r; policy=order"
+
+
+def test_a_cheap_candidate_that_fails_is_not_waited_for(make_site):
+    extra = toml('policy = "cascade"\ndial = 0.6')
+    busy = Fault(status=429, retry_after="15")
+    site = make_site(script(busy), extra)
+    site.gateway.gateway.door.dispatcher.config.providers["o"].retries = 2
+    site.gateway.gateway.door.dispatcher._bindings.clear()
+    reply = site.chat("r")
+    assert (reply.status, models(site)) == (200, ["cheap", "dear"])
+
+
+def test_what_upstreams_take_is_no_overhead(make_site):
+    slow = msgspec.structs.replace(UNSURE, delay_s=0.3)
+    reply = make_site(script(slow), toml('policy = "cascade"\ndial = 0.6')).chat("r")
+    assert reply.headers["x-pointsman-model"] == "dear"
+    assert float(reply.headers["x-pointsman-overhead-ms"]) < 200

@@ -242,7 +242,9 @@ class Relay:
                 return dialect.write_chat(chat, binding.target(candidate.model))
             return self._prepare(asked, candidate, binding, dialect, logprobs=logprobs)
 
-        served = await self._door.dispatcher.open(candidates, prepare, stream=stream)
+        served = await self._door.dispatcher.open(
+            candidates, prepare, stream=stream, patient=step is None
+        )
         served.passed, served.hide_usage = asked.passed, asked.hide_usage
         served.hide_logprobs = asked.hide_logprobs
         if asked.own_form is not None:
@@ -259,7 +261,10 @@ class Relay:
         ) -> Served:
             return await self._open(asked, step, candidates, logprobs, stream)
 
+        began_s = time.perf_counter()
         found, choice = await self._door.carry(choice, ask, stream=asked.stream)
+        # All the asking is waiting for upstreams; what the policy itself takes is nothing beside it.
+        found.served.upstream_s = time.perf_counter() - began_s
         for each in found.spent:
             self._meter.spent(each.card, each.usage)
         return found.served, choice, found.spent
