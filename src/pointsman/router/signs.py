@@ -30,10 +30,10 @@ SHELL_CHARS = 400
 SAID_CHARS = 160
 
 _MILD = re.compile(
-    r"""\W{0,4}(?:error|exception|failed|failure|invalid|not\ found|unknown|no\ such|cannot|could\ not
+    r"""[^\w{"]{0,4}(?:error|exception|failed|failure|invalid|not\ found|unknown|no\ such|cannot|could\ not
         |unable\ to|rejected|denied|fatal|usage:)\b
         |<(?:tool_use_)?error>
-        |\{\s*"(?:error|errors|err|exception)"\s*:\s*(?!null|false|""|\[\]|\{\}|0\b)
+        |\{\s*"(?:error|errors|err|exception)"\s*:(?!\s*(?:null|false|""|\[\]|\{\}|0\b))
         |\{\s*"(?:ok|success|succeeded)"\s*:\s*false
         |\{\s*"is_?error"\s*:\s*true""",
     re.IGNORECASE | re.VERBOSE,

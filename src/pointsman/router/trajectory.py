@@ -120,7 +120,7 @@ def advance(progress: Progress | None, chat: Chat) -> Progress:
     for index in range(start, len(messages)):
         _read(progress, messages[index], opening=index <= 1)
     progress.read = len(messages)
-    progress.mark = _mark(messages[-1]) if messages else 0
+    progress.mark = _mark(messages, len(messages))
     return progress
 
 
@@ -128,18 +128,27 @@ def _goes_on(progress: Progress, messages: tuple[Message, ...]) -> bool:
     count = progress.read
     if count > len(messages):
         return False
-    return count == 0 or _mark(messages[count - 1]) == progress.mark
+    return count == 0 or _mark(messages, count) == progress.mark
 
 
-def _mark(message: Message) -> int:
+def _mark(messages: tuple[Message, ...], count: int) -> int:
+    """Knows a history again by how it opens and by its last message."""
+    if not count:
+        return 0
+    return hash(
+        tuple(_sketch(message) for message in (*messages[: min(2, count)], messages[count - 1]))
+    )
+
+
+def _sketch(message: Message) -> tuple[object, ...]:
     part = message.parts[-1] if message.parts else None
     if isinstance(part, Text):
-        return hash((message.role, part.text))
+        return message.role, len(part.text), part.text[:HEAD_CHARS]
     if isinstance(part, ToolCall):
-        return hash((message.role, part.id, part.arguments))
+        return message.role, part.id, len(part.arguments), part.arguments[:HEAD_CHARS]
     if isinstance(part, ToolResult):
-        return hash((message.role, part.call_id))
-    return hash((message.role, len(message.parts)))
+        return message.role, part.call_id
+    return message.role, len(message.parts)
 
 
 def _read(progress: Progress, message: Message, *, opening: bool) -> None:
