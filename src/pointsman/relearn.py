@@ -80,8 +80,13 @@ def told_by_store(rows: Iterable[tuple[Outcome, Sequence[Feedback]]]) -> list[To
 def told_by_file(records: Iterable[Record], plan: Plan, config: Config) -> list[Told]:
     """Give what a file's scores tell of the route's candidates; requests that it cannot serve are left
     out. Rows without a time are dealt in an order of their own, the same each time.
+
+    Raises:
+        RouteError: there is no router to read the prompts with.
     """
     routing = Routing(config, Outcomes(None))
+    if routing.bench(plan).classifier is None:
+        raise RouteError("a file's prompts need a router to be read with: see the warning above")
     found = []
     for number, each in enumerate(records):
         record = by_ref(each, plan)

@@ -274,7 +274,10 @@ def _replay_one(
         return
     _count(record, done, _promise(bench, record, situation, done), tally)
     if talk is not None:
-        talk.answered(done.choice, situation.facts.prompt_tokens, record.at_s)
+        kept = record.outcome
+        tokens = kept.input_tokens if kept is not None else None
+        ended_s = record.at_s + ((kept.latency_s or 0.0) if kept is not None else 0.0)
+        talk.answered(done.choice, tokens or situation.facts.prompt_tokens, ended_s)
 
 
 def _reading(record: Record, router: Any, text: str) -> PromptReading | None:

@@ -80,9 +80,13 @@ def test_a_model_that_gets_worse_is_found_out_soon() -> None:
     assert still.state.half_life_requests is None
 
 
-@pytest.mark.parametrize("p", [0.5, 0.95])
-def test_steady_outcomes_give_no_alarm(p: float) -> None:
-    assert taught(Learner(), "a", p, 1000, 3).state.arms["r\na"].changes == 0
+def test_steady_outcomes_seldom_give_alarm() -> None:
+    alarms = [
+        taught(Learner(), "a", p, 500, seed).state.arms["r\na"].changes
+        for p in (0.5, 0.95)
+        for seed in range(3)
+    ]
+    assert sum(alarms) <= 1, "about one in 10,000 outcomes is to be expected"
 
 
 def test_one_that_is_not_asked_becomes_uncertain_again() -> None:
