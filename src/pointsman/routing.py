@@ -27,7 +27,7 @@ from pointsman.router.budget import DAY_S, Budget
 from pointsman.router.classifier import OnnxClassifier, default_classifier
 from pointsman.router.conversation import Conversation, Conversations, conversation_key
 from pointsman.router.decision import Decision
-from pointsman.router.experiment import assigned
+from pointsman.router.experiment import assigned, seed_of
 from pointsman.router.facts import Facts, facts_of
 from pointsman.router.limits import NO_LIMITS, Limits, forbidden, most_usd
 from pointsman.router.policy import (
@@ -299,7 +299,10 @@ class Routing:
         ticket.conversation = talk
         if len(chat.messages) < 2:
             return
+        cut = talk.progress.trajectory.compactions if talk.progress is not None else 0
         talk.progress = advance(talk.progress, chat)
+        if talk.progress.trajectory.compactions > cut:
+            talk.warm.clear()  # The prompt begins otherwise now: no cache has it.
         try:
             ticket.prognosis = prognosis_of(talk.progress.trajectory)
         except RouteError as error:
@@ -343,7 +346,7 @@ class Routing:
             current=talk.ref if talk is not None and spec.sticky else None,
             warm=talk.warm_tokens(ticket.started_s) if talk is not None and talk.warm else {},
             explore=spec.explore,
-            seed=hash((ticket.key, ticket.request_id)),
+            seed=seed_of(ticket.key or b"", ticket.request_id.encode()) if spec.explore else 0,
             stream=chat.stream,
         )
         return situation, setting

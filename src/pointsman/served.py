@@ -23,7 +23,14 @@ from pointsman.errors import (
 )
 from pointsman.providers.binding import Binding
 from pointsman.resolve import Candidate
-from pointsman.types import Chunk, Completion, Finished, TextDelta, ToolCallDelta
+from pointsman.types import (
+    Chunk,
+    Completion,
+    Finished,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
 
 __all__ = ["Served", "fault_of"]
 
@@ -182,7 +189,7 @@ class Served:
     async def hold(self, tokens: int, wait_s: float, limit_bytes: int) -> tuple[Completion, bool]:
         """Give a stream's first part, and whether it is all of it; the stream can still be read.
 
-        Ends after so many pieces of text, or `wait_s` seconds after the first of them.
+        Ends after so many pieces of text, or `wait_s` seconds after the first of them or of thought.
 
         Raises:
             ProviderError: as `answer`, if the stream fails in that part.
@@ -193,7 +200,7 @@ class Served:
         parser, grown = Parser(), Accumulator()
         pieces: list[bytes] = []
         size = count = 0
-        ended = False
+        ended = begun = False
         deadline: float | None = None
         clock = asyncio.get_running_loop().time
         piece: bytes | None = self._first
@@ -205,10 +212,11 @@ class Served:
                     for chunk in reader.read(event):
                         grown.feed(chunk)
                         count += _weight(chunk)
+                        begun = begun or bool(count) or isinstance(chunk, ReasoningDelta)
                         ended = ended or isinstance(chunk, Finished)
                 if ended or count >= tokens or size > limit_bytes:
                     break
-                if count and deadline is None:
+                if begun and deadline is None:
                     deadline = clock() + wait_s
                 left = None if deadline is None else deadline - clock()
                 if not await self._came(left):

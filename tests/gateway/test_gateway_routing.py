@@ -417,3 +417,13 @@ def test_what_upstreams_take_is_no_overhead(make_site):
     reply = make_site(script(slow), toml('policy = "cascade"\ndial = 0.6')).chat("r")
     assert reply.headers["x-pointsman-model"] == "dear"
     assert float(reply.headers["x-pointsman-overhead-ms"]) < 200
+
+
+def test_a_model_that_thinks_is_not_held_back_for_long(make_site):
+    thinks = Fault(
+        pause_after=3, pause_s=0.4, answer=msgspec.structs.replace(SURE, reasoning="Let me see.")
+    )
+    more = 'policy = "cascade"\ndial = 0.6\nholdback_ms = 20\naccept = 0.5'
+    reply = make_site(script(thinks), toml(more)).chat("r", stream=True)
+    assert (text_of(reply), reply.events[-1]) == (SURE.text, "[DONE]")
+    assert reply.headers["x-pointsman-model"] == "cheap"

@@ -27,6 +27,7 @@ from pointsman.router.verify import (
     load_verifier,
     read_verifier,
     train_verifier,
+    write_verifier,
 )
 from pointsman.types import ResponseFormat, TokenLogprob, Tool, ToolCall, Usage
 
@@ -200,7 +201,7 @@ def rows(count: int = 400):
     return found, good
 
 
-def test_a_verifier_learns_to_tell_answers_apart_and_is_calibrated():
+def test_a_verifier_learns_to_tell_answers_apart_and_is_calibrated(tmp_path):
     x, y = rows()
     found = train_verifier(x, y, source="a test", date="2026-11-24")
     p = [found.p_good(row) for row in x]
@@ -209,8 +210,11 @@ def test_a_verifier_learns_to_tell_answers_apart_and_is_calibrated():
     unlikely = [good for value, good in zip(p, y, strict=True) if value < 0.4]
     assert sum(likely) / len(likely) > 0.75 > 0.5 > sum(unlikely) / len(unlikely)
     assert found.weights[FEATURES.index("refused")] == 0.0
-    again = load_verifier(msgspec.json.encode(found), "again")
-    assert again == found
+    assert load_verifier(msgspec.json.encode(found), "again") == found
+    write_verifier(tmp_path / "v.json", found)
+    assert read_verifier(tmp_path / "v.json") == found
+    with pytest.raises(RouteError, match="cannot be written"):
+        write_verifier(tmp_path / "no" / "v.json", found)
 
 
 @pytest.mark.parametrize(

@@ -220,10 +220,12 @@ def test_a_warm_cache_makes_its_model_cheaper_by_what_would_be_lost():
 
 def test_a_warm_cache_never_saves_more_than_the_prompt():
     cached = card("warm", 10.0, cached_usd_per_mtok=1.0)
-    found = decide(situation((cached, CHEAP), warm={"warm": 10**9}, dial=1.0), reading())
-    view = next(v for v in found.views if v.ref == "warm")
-    assert view.warm_usd == pytest.approx(100 * 9.0 / 1e6)
-    assert view.cost_usd >= 0.0
+    for tokens, saved in ((2000, 2000), (1000, 0)):  # Short prompts are not cached.
+        facts = Facts("x", tokens, 100)
+        where = situation((cached, CHEAP), warm={"warm": 10**9}, dial=1.0, facts=facts)
+        view = next(v for v in decide(where, reading()).views if v.ref == "warm")
+        assert view.warm_usd == pytest.approx(saved * 9.0 / 1e6 if saved else 0.0)
+        assert view.cost_usd >= 0.0
 
 
 def test_trouble_in_the_run_moves_it_up_and_says_why():

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from msgspec import Struct
 
-__all__ = ["Arm", "Verdict", "assigned", "verdict_of"]
+__all__ = ["Arm", "Verdict", "assigned", "seed_of", "verdict_of"]
 
 # Normal quantile of a two-sided 95 % interval.
 Z95 = 1.959964
@@ -49,6 +49,14 @@ def assigned(name: str, share: float, unit: bytes) -> bool:
     """Whether a conversation gets the variant: always the same for one unit, a `share` of all units."""
     digest = blake2b(unit, digest_size=8, person=name.encode("utf-8", "replace")[:16]).digest()
     return int.from_bytes(digest, "big") < share * 2.0**64
+
+
+def seed_of(*parts: bytes) -> int:
+    """Give a number to draw by that is the same for the same parts, in every process."""
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        digest.update(b"%d:" % len(part) + part)
+    return int.from_bytes(digest.digest(), "big")
 
 
 def verdict_of(control: Arm, variant: Arm) -> Verdict:

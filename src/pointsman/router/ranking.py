@@ -26,6 +26,10 @@ INFINITE = float("inf")
 MARGIN = 0.03
 # One of unknown price counts as this much dearer than the dearest that is known.
 UNPRICED = 1.01
+# Providers cache no shorter prompts.
+# Source: platform.openai.com/docs/guides/prompt-caching and
+# platform.claude.com/docs/en/build-with-claude/prompt-caching (1,024 tokens and more, by model), read 2026-11.
+LEAST_CACHED_TOKENS = 1024
 
 
 class Situation(Struct, frozen=True, kw_only=True):
@@ -209,7 +213,11 @@ def _moved(
 def _saved(situation: Situation, card: ModelCard) -> float:
     """What the warm part of a candidate's prompt cache saves, in US dollars."""
     warm = min(situation.warm.get(card.ref, 0), situation.facts.prompt_tokens)
-    if not warm or card.cached_usd_per_mtok is None or card.input_usd_per_mtok is None:
+    if (
+        warm < LEAST_CACHED_TOKENS
+        or card.cached_usd_per_mtok is None
+        or card.input_usd_per_mtok is None
+    ):
         return 0.0
     return warm * max(card.input_usd_per_mtok - card.cached_usd_per_mtok, 0.0) / 1e6
 

@@ -24,6 +24,7 @@ __all__ = [
     "load_verifier",
     "read_verifier",
     "train_verifier",
+    "write_verifier",
 ]
 
 SHIPPED = "data/router/verifier.json"
@@ -107,6 +108,18 @@ def read_verifier(path: Path) -> Verifier:
     except OSError as error:
         raise RouteError(f"{path} cannot be read: {error.strerror or error}") from error
     return load_verifier(data, str(path))
+
+
+def write_verifier(path: Path, verifier: Verifier) -> None:
+    """Write a verifier's file, which `read_verifier` reads.
+
+    Raises:
+        RouteError: it cannot be written.
+    """
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(verifier), indent=1) + b"\n")
+    except OSError as error:
+        raise RouteError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 @cache
