@@ -70,7 +70,7 @@ class Caller(Struct, frozen=True):
     allowed: frozenset[str] | None = None
 
 
-NOBODY = Caller()
+NOBODY: Caller = Caller()
 
 
 class Ticket(Struct):
