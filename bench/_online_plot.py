@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-COLOURS = ("#0b6e4f", "#5b5ea6", "#b5651d", "#a23b56", "#777777")
+COLOURS = ("#0b6e4f", "#5b5ea6", "#b5651d", "#a23b56", "#777777", "#1b7fb3", "#b39b1b")
+COLUMNS = 2
 WIDTH, HEIGHT = 420, 280
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 34, 40
 LEGEND = 46
@@ -17,25 +18,27 @@ LEGEND = 46
 def curves_svg(found: dict[str, Any]) -> str:
     """The plot, as SVG: the mean over the seeds, and bands of 95 % for it."""
     names = list(next(iter(found.values()))["summary"])[:-1]
-    width = WIDTH * len(found)
+    rows = -(-len(found) // COLUMNS)
+    width, height = WIDTH * min(COLUMNS, len(found)), LEGEND + HEIGHT * rows
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {LEGEND + HEIGHT}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
         ' role="img" font-family="sans-serif" font-size="11">',
         "<title>Regret against the best fixed choice, by request; below 0 is better than it</title>",
-        f'<rect width="{width}" height="{LEGEND + HEIGHT}" fill="#ffffff"/>',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for number, name in enumerate(names):
-        x, y = 12 + number % 3 * 200, 16 + number // 3 * 16
+        x, y = 12 + number % 4 * 205, 16 + number // 4 * 16
         parts.append(
             f'<line x1="{x}" y1="{y - 4}" x2="{x + 18}" y2="{y - 4}" stroke="{COLOURS[number]}"'
             f' stroke-width="2"/><text x="{x + 24}" y="{y}">{escape(name)}</text>'
         )
     for number, (world, each) in enumerate(found.items()):
-        parts += _panel(number * WIDTH, world, each, names)
+        x0, y0 = number % COLUMNS * WIDTH, number // COLUMNS * HEIGHT
+        parts += _panel(x0, y0, world, each, names)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _panel(x0: int, world: str, each: dict[str, Any], names: Sequence[str]) -> list[str]:
+def _panel(x0: int, y0: int, world: str, each: dict[str, Any], names: Sequence[str]) -> list[str]:
     bands = {name: _bands([run["curves"][name] for run in each["runs"]]) for name in names}
     low = min(min(b[1]) for b in bands.values())
     high = max(max(b[2]) for b in bands.values())
@@ -47,9 +50,11 @@ def _panel(x0: int, world: str, each: dict[str, Any], names: Sequence[str]) -> l
 
     def y(value: float) -> float:
         share = (value - low) / (high - low)
-        return LEGEND + HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+        return y0 + LEGEND + HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
-    parts = [f'<text x="{x0 + LEFT}" y="{LEGEND + 22}" font-weight="bold">{escape(world)}</text>']
+    parts = [
+        f'<text x="{x0 + LEFT}" y="{y0 + LEGEND + 22}" font-weight="bold">{escape(world)}</text>'
+    ]
     step = _step(high - low)
     for n in range(math.ceil(low / step), math.floor(high / step) + 1):
         at = y(n * step)
@@ -60,11 +65,11 @@ def _panel(x0: int, world: str, each: dict[str, Any], names: Sequence[str]) -> l
             f' text-anchor="end">{n * step:g}</text>'
         )
     middle = x((points - 1) // 2)
-    floor = LEGEND + HEIGHT - BOTTOM
+    floor = y0 + LEGEND + HEIGHT - BOTTOM
     parts.append(
-        f'<line x1="{middle:.1f}" y1="{LEGEND + TOP}" x2="{middle:.1f}" y2="{floor}"'
+        f'<line x1="{middle:.1f}" y1="{y0 + LEGEND + TOP}" x2="{middle:.1f}" y2="{floor}"'
         ' stroke="#999999" stroke-dasharray="4 3"/>'
-        f'<text x="{middle + 4:.1f}" y="{LEGEND + TOP + 10}" fill="#666666">drift</text>'
+        f'<text x="{middle + 4:.1f}" y="{y0 + LEGEND + TOP + 10}" fill="#666666">drift</text>'
     )
     for index, label in ((0, "0"), ((points - 1) // 2, ""), (points - 1, str(each["requests"]))):
         parts.append(

@@ -4,7 +4,9 @@
 
 FOLDER holds dev.jsonl.gz, rows as `pointsman route train` reads them. Recorded prompts are drawn again as
 requests; the route's own policy (`bandit`) decides with the shipped router's reading of the prompt and, of
-each candidate, no more than its price; the chosen candidate's recorded score is all that is learned from.
+each candidate, no more than its price (or, where it says so, the ability that the shipped router knows of it,
+learned from other prompts of the same benchmarks); the chosen candidate's recorded score is all that is
+learned from.
 A request's utility is its score less its cost, a success being worth WORTH_USD. Half-way prices change and
 a good model gets worse: from then on its answers are those recorded of a weak one. Money is capped by the
 day; a candidate that could overrun what is left is out.
@@ -58,49 +60,54 @@ class World(msgspec.Struct, frozen=True):
     cap_usd_per_request: float
 
 
-WORLDS = (
-    World(
-        "MMLU-Pro, 14 models",
-        "mmlu-pro",
-        {
-            "gemini-1.5-pro-002": (1.25, 5.0),
-            "gemini-1.5-flash-002": (0.075, 0.3),
-            "meta-llama-3.1-70b-instruct": (0.59, 0.79),
-            "meta-llama-3.1-8b-instruct": (0.05, 0.08),
-            "deepseek-coder-v2": (0.14, 0.28),
-            "jamba-1.5-large": (2.0, 8.0),
-            "qwen1.5-72b-chat": (0.9, 0.9),
-            "qwen1.5-7b-chat": (0.2, 0.2),
-            "mixtral-8x7b-instruct-v0.1": (0.24, 0.24),
-            "mistral-7b-instruct-v0.2": (0.055, 0.055),
-            "command-r": (0.15, 0.6),
-            "phi-3-mini-4k-instruct": (0.1, 0.1),
-            "mathstral-7b": (0.07, 0.07),
-            "yi-6b-chat": (0.1, 0.1),
-        },
-        {"deepseek-coder-v2": (0.56, 1.1), "gemini-1.5-pro-002": (0.3, 1.2)},
-        ("gemini-1.5-flash-002", "yi-6b-chat"),
-        0.004,
-    ),
-    World(
-        "nine benchmarks, 9 models",
-        "llmrouter/",
-        {
-            "llama-3.1-nemotron-51b-instruct": (0.9, 0.9),
-            "llama-3.3-nemotron-super-49b-v1": (0.8, 0.8),
-            "llama3-chatqa-1.5-70b": (0.9, 0.9),
-            "llama3-chatqa-1.5-8b": (0.1, 0.1),
-            "gemma-2-9b-it": (0.1, 0.1),
-            "qwen2.5-7b-instruct": (0.06, 0.06),
-            "llama-3.1-8b-instruct": (0.05, 0.08),
-            "mistral-7b-instruct-v0.3": (0.055, 0.055),
-            "codegemma-7b": (0.07, 0.07),
-        },
-        {"gemma-2-9b-it": (0.5, 0.5), "llama-3.3-nemotron-super-49b-v1": (0.2, 0.2)},
-        ("llama-3.1-8b-instruct", "llama3-chatqa-1.5-8b"),
-        0.002,
-    ),
-)
+PRO_PRICES = {
+    "gemini-1.5-pro-002": (1.25, 5.0),
+    "gemini-1.5-flash-002": (0.075, 0.3),
+    "meta-llama-3.1-70b-instruct": (0.59, 0.79),
+    "meta-llama-3.1-8b-instruct": (0.05, 0.08),
+    "deepseek-coder-v2": (0.14, 0.28),
+    "jamba-1.5-large": (2.0, 8.0),
+    "qwen1.5-72b-chat": (0.9, 0.9),
+    "qwen1.5-7b-chat": (0.2, 0.2),
+    "mixtral-8x7b-instruct-v0.1": (0.24, 0.24),
+    "mistral-7b-instruct-v0.2": (0.055, 0.055),
+    "command-r": (0.15, 0.6),
+    "phi-3-mini-4k-instruct": (0.1, 0.1),
+    "mathstral-7b": (0.07, 0.07),
+    "yi-6b-chat": (0.1, 0.1),
+}
+NINE_PRICES = {
+    "llama-3.1-nemotron-51b-instruct": (0.9, 0.9),
+    "llama-3.3-nemotron-super-49b-v1": (0.8, 0.8),
+    "gemma-2-9b-it": (0.1, 0.1),
+    "qwen2.5-7b-instruct": (0.06, 0.06),
+    "llama-3.1-8b-instruct": (0.05, 0.08),
+    "mistral-7b-instruct-v0.3": (0.055, 0.055),
+    "codegemma-7b": (0.07, 0.07),
+    "llama3-chatqa-1.5-70b": (0.9, 0.9),
+    "llama3-chatqa-1.5-8b": (0.1, 0.1),
+}
+FIVE = 5
+
+
+def _worlds() -> tuple[World, ...]:
+    """Each set of benchmarks with the first five of its models, as routes have them, and with all."""
+    pro_later = {"deepseek-coder-v2": (0.56, 1.1), "gemini-1.5-pro-002": (0.3, 1.2)}
+    nine_later = {"gemma-2-9b-it": (0.5, 0.5), "llama-3.3-nemotron-super-49b-v1": (0.2, 0.2)}
+    pro_worse = ("gemini-1.5-flash-002", "yi-6b-chat")
+    nine_worse = ("llama-3.1-8b-instruct", "llama3-chatqa-1.5-8b")
+    found = []
+    for name, benchmarks, prices, later, worse, cap in (
+        ("MMLU-Pro", "mmlu-pro", PRO_PRICES, pro_later, pro_worse, 0.0006),
+        ("nine benchmarks", "llmrouter/", NINE_PRICES, nine_later, nine_worse, 0.0003),
+    ):
+        for count in (FIVE, len(prices)):
+            some = dict(list(prices.items())[:count])
+            found.append(World(f"{name}, {count} models", benchmarks, some, later, worse, cap))
+    return tuple(found)
+
+
+WORLDS = _worlds()
 DEFAULT_TOKENS = 300
 
 
@@ -118,7 +125,9 @@ def prompts_of(path: Path, world: World, router: OnnxClassifier) -> list[Prompt]
         rows = [json.loads(line) for line in lines]
     for row in rows:
         models = row["models"]
-        if not row["benchmark"].startswith(world.benchmarks) or world.prices.keys() - models:
+        if not row["benchmark"].startswith(world.benchmarks):
+            continue
+        if (world.prices.keys() | {world.worse[1]}) - models.keys():
             continue
         tokens = max(len(row["prompt"].encode()) // 4, 1)
         outcomes = {
@@ -127,7 +136,7 @@ def prompts_of(path: Path, world: World, router: OnnxClassifier) -> list[Prompt]
                 models[name].get("it") or tokens,
                 models[name].get("ot") or DEFAULT_TOKENS,
             )
-            for name in world.prices
+            for name in (*world.prices, world.worse[1])
         }
         facts = Facts(row["prompt"], max(o[1] for o in outcomes.values()), 4096)
         found.append(Prompt(router.read(row["prompt"]), facts, outcomes))
@@ -253,32 +262,43 @@ def fixed(market: Market, stream: Sequence[Prompt]) -> dict[str, list[float]]:
     return found
 
 
-def routers(abilities: dict[str, Ability]) -> dict[str, Router]:
+def routers(cold: dict[str, Ability], known: dict[str, Ability]) -> dict[str, Router]:
     still = Learner(half_life_requests=None)
     return {
-        "discounted": Router(abilities, Learner(), explore=EXPLORE, told=1.0),
-        "discounted, 1 in 5 told": Router(abilities, Learner(), explore=EXPLORE, told=0.2),
-        "discounted, no exploring": Router(abilities, Learner(), explore=0.0, told=1.0),
-        "stationary": Router(abilities, still, explore=EXPLORE, told=1.0),
-        "no learner": Router(abilities, None, explore=0.0, told=0.0),
+        "discounted": Router(cold, Learner(), explore=EXPLORE, told=1.0),
+        "discounted, 1 in 5 told": Router(cold, Learner(), explore=EXPLORE, told=0.2),
+        "discounted, no exploring": Router(cold, Learner(), explore=0.0, told=1.0),
+        "stationary": Router(cold, still, explore=EXPLORE, told=1.0),
+        "no learner": Router(cold, None, explore=0.0, told=0.0),
+        "discounted, abilities known": Router(known, Learner(), explore=EXPLORE, told=1.0),
+        "no learner, abilities known": Router(known, None, explore=0.0, told=0.0),
     }
+
+
+def abilities_of(
+    market: Market, router: OnnxClassifier
+) -> tuple[dict[str, Ability], dict[str, Ability]]:
+    """By price alone, and as the shipped router has them by the models' names."""
+    prices = {}
+    for card in market.cards[0]:
+        assert card.input_usd_per_mtok is not None and card.output_usd_per_mtok is not None
+        prices[card.ref] = (3 * card.input_usd_per_mtok + card.output_usd_per_mtok) / 4
+    cold = {ref: router.ability("", price) for ref, price in prices.items()}
+    return cold, {ref: router.ability(ref, price) for ref, price in prices.items()}
 
 
 def run_world(
     world: World, prompts: Sequence[Prompt], router: OnnxClassifier, requests: int, seeds: int
 ) -> dict[str, Any]:
     market = Market(world, requests)
-    abilities = {
-        card.ref: router.ability("", (3 * card.input_usd_per_mtok + card.output_usd_per_mtok) / 4)
-        for card in market.cards[0]
-        if card.input_usd_per_mtok is not None and card.output_usd_per_mtok is not None
-    }
+    cold, known = abilities_of(market, router)
     found: dict[str, Any] = {"requests": requests, "prompts": len(prompts), "runs": []}
     for seed in range(seeds):
         stream = random.Random(seed).choices(prompts, k=requests)
         singles = fixed(market, stream)
         traces = {
-            name: simulate(market, stream, each, seed) for name, each in routers(abilities).items()
+            name: simulate(market, stream, each, seed)
+            for name, each in routers(cold, known).items()
         }
         found["runs"].append(_one(market, singles, traces))
     found["summary"] = _summary(found["runs"], requests)

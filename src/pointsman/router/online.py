@@ -37,7 +37,9 @@ _SHARED = tuple(sd * sd for sd in SHARED_SD)
 # What an outcome of another candidate says of one, next to its own.
 OTHERS = 0.1
 # Half of what an outcome says is forgotten after so many requests of the route.
-HALF_LIFE_REQUESTS = 2000.0
+HALF_LIFE_REQUESTS = 1000.0
+# An arm is aged once so much of it is to be forgotten: the matrix is not worth its time for less.
+LEAST_AGE = 0.01
 # A change counts from half a standard deviation on; one outcome counts as 2.5 at most, since those of a
 # model that seldom fails are skewed. A sum of 16 came up by chance at most once in 16,000 outcomes (chances
 # of success from 0.1 to 0.97, simulated), and after 26 when a model that was right in 7 of 10 is so in 3.
@@ -177,6 +179,8 @@ class Learner:
         if arm is None:
             return Arm([0.0] * DIMENSIONS, _diagonal(prior), now)
         keep = self._keep(route, arm)
+        if 1.0 - keep < LEAST_AGE:
+            return msgspec.structs.replace(arm)
         covariance, mean = _aged(arm.covariance, arm.mean, keep, prior)
         return msgspec.structs.replace(
             arm, mean=mean, covariance=covariance, at=now, seen=keep * arm.seen
