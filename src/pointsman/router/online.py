@@ -128,6 +128,7 @@ class Learner:
         self, state: LearnerState | None = None, *, half_life_requests: float | None = -1.0
     ) -> None:
         self.state = state or LearnerState()
+        self._last: tuple[object, tuple[float, float, float]] | None = None
         if half_life_requests is None or half_life_requests > 0:
             self.state.half_life_requests = half_life_requests
 
@@ -135,7 +136,11 @@ class Learner:
         """Give what outcomes say of a candidate; nothing, with the prior's sd, if there are none."""
         x = context.features()
         own, own_variance, own_seen = self._belief(context.route, ref, x, _OWN)
-        shared, variance, seen = self._belief(context.route, "", x, _SHARED)
+        # The same for all candidates of a request, which are asked for one after another.
+        asked = (context.route, x, self.state.requests.get(context.route, 0))
+        if self._last is None or self._last[0] != asked:
+            self._last = (asked, self._belief(context.route, "", x, _SHARED))
+        shared, variance, seen = self._last[1]
         sd = math.sqrt(max(own_variance + variance, 0.0))
         return Offset(own + shared, sd, own_seen + OTHERS * (seen - own_seen))
 
