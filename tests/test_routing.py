@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,11 @@ candidates = ["cheap", "dear"]
 
 
 class Reader:
-    """Reads a prompt's length as its difficulty."""
+    """Reads prompts as of any difficulty, by their hash."""
 
     def read(self, text: str) -> PromptReading:
-        return PromptReading((1.0,), math.log(len(text) + 1) - 4.0, 100.0, 0.5, 1.0)
+        difficulty = zlib.crc32(text.encode()) % 1000 / 1000 * 8 - 4
+        return PromptReading((1.0,), difficulty, 100.0, 0.5, 1.0)
 
     def ability(self, model: str, price: float | None = None) -> Ability:
         return Ability(({"cheap": 0.0, "dear": 2.0}[model],), 0.2, "a test")
@@ -79,6 +80,26 @@ def test_a_dial_is_calibrated_anew_once_there_is_enough_traffic():
     weight = bench.weight(0.5)
     assert weight is not None
     assert (0.9 - 0.44) / 0.00099 > weight > (0.9 - 0.56) / 0.00099
+
+
+def test_a_dial_is_about_shares_whatever_the_size_of_requests():
+    def share(size: int, cap: int) -> float:
+        door = door_of("dial = 0.5")
+        taken = []
+        for number in range(120):
+            text = "x" * size
+            told = Chat(
+                model="r",
+                messages=(Message("system", (Text(text),)), Message("user", (Text(f"question {number}"),))),
+                max_tokens=cap,
+            )
+            choice = door.choose("r", lambda told=told: told)
+            taken.append(choice.candidates[0].card.model == "dear")
+        return sum(taken[20:]) / 100
+
+    small, large = share(100, 10), share(60_000, 1000)
+    assert abs(small - large) < 0.15
+    assert 0.1 < large < 0.95
 
 
 def routing_plan(routing: Routing):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from pointsman.errors import RouteError
 from pointsman.resolve import Candidate
-from pointsman.router.ability import ability_of
+from pointsman.router.ability import ability_of, blended_usd_per_mtok
 from pointsman.router.dial import Option, Scale, scale_of
 from pointsman.router.facts import BYTES_PER_TOKEN, DEFAULT_ANSWER_TOKENS, Facts
 from pointsman.router.outcomes import Outcome
@@ -42,7 +43,8 @@ class Sample(Struct, frozen=True):
 
 class Bench(Struct, frozen=True):
     """A route's candidates made ready. `rows` are what they promise on the calibration prompts, `weights`
-    those of the dial's settings that were asked for.
+    those of the dial's settings that were asked for. `usual_usd` is what the dearest candidate costs for
+    a usual one of those prompts, at `answer_tokens`.
     """
 
     candidates: tuple[Candidate, ...]
@@ -54,6 +56,16 @@ class Bench(Struct, frozen=True):
     scale: Scale | None
     source: str
     weights: dict[float, float]
+    dearest: ModelCard | None = None
+    usual_usd: float = 0.0
+    answer_tokens: float = 0.0
+
+    def ratio(self, facts: Facts) -> float | None:
+        """Give how dear a request is beside a usual prompt of the calibration; None if that says nothing."""
+        if self.dearest is None or self.usual_usd <= 0.0:
+            return None
+        size = _size_usd(self.dearest, facts, self.answer_tokens)
+        return size / self.usual_usd if size > 0.0 else None
 
     def weight(self, dial: float) -> float | None:
         """Give what a dollar weighs at a setting of the dial; None without a scale."""
@@ -113,7 +125,25 @@ def bench_of(
         )
     scale = scale_of(rows) if rows else None
     source = sample.source if sample is not None else "nothing"
-    return Bench(candidates, cards, by_ref, classifier, abilities, rows, scale, source, {})
+    bench = Bench(candidates, cards, by_ref, classifier, abilities, rows, scale, source, {})
+    priced = [
+        card for card in cards if not card.local and (blended_usd_per_mtok(card) or 0.0) > 0.0
+    ]
+    if sample is None or scale is None or not priced:
+        return bench
+    dearest = max(priced, key=lambda card: blended_usd_per_mtok(card) or 0.0)
+    tokens = sum(each.answer_tokens for each, _ in sample.readings) / len(sample.readings)
+    logs = [math.log(_size_usd(dearest, facts, tokens)) for _, facts in sample.readings]
+    usual = math.exp(sum(logs) / len(logs))
+    return msgspec.structs.replace(bench, dearest=dearest, usual_usd=usual, answer_tokens=tokens)
+
+
+def _size_usd(card: ModelCard, facts: Facts, answer_tokens: float) -> float:
+    tokens = min(answer_tokens, float(facts.answer_tokens))
+    return (
+        facts.prompt_tokens * (card.input_usd_per_mtok or 0.0)
+        + tokens * (card.output_usd_per_mtok or 0.0)
+    ) / 1e6
 
 
 def traffic_rows(outcomes: Iterable[Outcome], refs: Sequence[str]) -> list[tuple[Option, ...]]:

@@ -27,6 +27,7 @@ from pointsman.router.budget import DAY_S, Budget
 from pointsman.router.classifier import OnnxClassifier, default_classifier
 from pointsman.router.conversation import Conversation, Conversations, conversation_key
 from pointsman.router.decision import Decision
+from pointsman.router.dial import Gauge
 from pointsman.router.experiment import assigned, seed_of
 from pointsman.router.facts import Facts, facts_of
 from pointsman.router.limits import NO_LIMITS, Limits, forbidden, most_usd
@@ -92,6 +93,7 @@ class Ticket(Struct):
     shadow: bool = False
     noted: bool = False
     bench: Bench | None = None
+    paper: bool = False
 
 
 class Choice(Struct, frozen=True):
@@ -129,6 +131,7 @@ class Routing:
         self._conversations: dict[str, Conversations] = {}
         self._budgets: dict[str, Budget] = {}
         self._answers: dict[str, int] = {}
+        self._gauges: dict[str, Gauge] = {}
         self._no_prognosis = False
         self.silent: set[str] = set()
 
@@ -207,8 +210,9 @@ class Routing:
         if scale is None:
             return False
         self._benches[_key(plan)] = msgspec.structs.replace(
-            bench, scale=scale, source="the last week's traffic", weights={}
+            bench, scale=scale, source="the last week's traffic", weights={}, dearest=None
         )
+        self._gauges.pop(plan.route, None)
         return True
 
     def due(self, route: str) -> bool:
@@ -276,7 +280,7 @@ class Routing:
         matched = ""
         if match is not None and plan.rules:
             plan, matched = match(plan, chat, facts, caller)
-        ticket = Ticket(plan, caller.request_id, facts, self._now_s())
+        ticket = Ticket(plan, caller.request_id, facts, self._now_s(), paper=True)
         situation, setting = self._situation(ticket, chat, dial, caller)
         _, done = self._driven(classifier(situation), self._bench(ticket))
         if done is None or done.decision is None:
@@ -329,6 +333,9 @@ class Routing:
     ) -> tuple[Situation, str]:
         plan, spec, talk = ticket.plan, ticket.plan.spec, ticket.conversation
         bench = self._bench(ticket)
+        ratio = bench.ratio(ticket.facts)
+        if ratio is not None and not ticket.paper:
+            self._gauge(plan).note(ratio)
         at, per_usd, setting = self._setting(ticket, bench, dial)
         learned = bool(self.outcomes.learner.state.arms)
         situation = Situation(
@@ -356,19 +363,29 @@ class Routing:
     ) -> tuple[float, float | None, str]:
         """The dial, the weight of a dollar that follows from it, and what was set in its place."""
         plan, spec, scale = ticket.plan, ticket.plan.spec, bench.scale
+        # Requests that are dearer than the calibration's make each dollar weigh less.
+        size = self._gauge(plan).factor
         if dial is None and not plan.asked_dial:
             if spec.quality is not None:
                 if scale is None:
                     return spec.quality, None, f"quality={spec.quality:g}"
                 weight = scale.at_quality(spec.quality)
-                return scale.dial_at(weight), weight, f"quality={spec.quality:g}"
+                return scale.dial_at(weight), weight / size, f"quality={spec.quality:g}"
             budget = self.budget(plan)
             mean = budget.per_request_usd(ticket.started_s) if budget is not None else None
             if mean is not None and scale is not None:
-                weight = scale.at_cost(mean)
-                return scale.dial_at(weight), weight, f"usd_per_day={spec.spend_usd_per_day:g}"
+                weight = scale.at_cost(mean / size)
+                said = f"usd_per_day={spec.spend_usd_per_day:g}"
+                return scale.dial_at(weight), weight / size, said
         at = plan.dial if dial is None else dial
-        return at, bench.weight(at), ""
+        found = bench.weight(at)
+        return at, None if found is None else found / size, ""
+
+    def _gauge(self, plan: Plan) -> Gauge:
+        found = self._gauges.get(plan.route or "")
+        if found is None:
+            found = self._gauges[plan.route or ""] = Gauge()
+        return found
 
     def dial_of(self, plan: Plan) -> float:
         """Give where a route's dial stands now, by whatever key sets it."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman.router.budget import Budget
-from pointsman.router.dial import Option, best, curve_of, scale_of
+from pointsman.router.dial import Gauge, Option, best, curve_of, scale_of
 from pointsman.router.experiment import Arm, assigned, verdict_of
 
 NOON_S = 1_700_049_600.0  # 2023-11-15, 12:00 UTC
@@ -104,6 +104,19 @@ def test_the_curve_rises_and_its_bands_hold_the_mean_and_widen_with_doubt():
     for narrow, broad in zip(curve.levels, wide.levels, strict=True):
         assert broad.quality_high - broad.quality_low > narrow.quality_high - narrow.quality_low
     assert set(curve.singles) == {"small", "mid", "big"}
+
+
+def test_a_gauge_follows_the_size_of_requests_and_not_a_single_huge_one():
+    gauge = Gauge()
+    assert gauge.factor == 1.0
+    for _ in range(100):
+        gauge.note(10.0)
+    assert gauge.factor == pytest.approx(10.0, rel=0.1)
+    gauge.note(10_000.0)
+    assert gauge.factor < 11.0
+    for _ in range(1000):
+        gauge.note(0.1)
+    assert gauge.factor == pytest.approx(0.1, rel=0.3)
 
 
 # A day's money

@@ -21,6 +21,7 @@ __all__ = [
     "LEVELS",
     "Band",
     "Curve",
+    "Gauge",
     "Option",
     "Point",
     "Scale",
@@ -35,6 +36,9 @@ GRID = 48
 LEVELS = tuple(round(0.05 * step, 2) for step in range(21))
 DRAWS = 200
 MAX_ROWS = 4096
+# The calibration counts as so many requests of a route's own, of which so many are remembered.
+PRIOR = 1.0
+REMEMBERED = 300
 
 
 class Option(Struct, frozen=True):
@@ -103,6 +107,29 @@ class Scale(Struct, frozen=True):
             return below
         part = (target - values[at - 1]) / (values[at] - values[at - 1])
         return math.exp((1 - part) * math.log(above) + part * math.log(below))
+
+
+class Gauge:
+    """How dear a route's requests are beside the calibration's, as a factor.
+
+    A setting of the dial is about shares, so what a dollar weighs goes down where every request costs
+    ten times as much. The geometric mean of the last few hundred requests, with the calibration as so
+    many more: one huge request moves it little.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = 0.0
+
+    def note(self, ratio: float) -> None:
+        """Take in a request's size, as a ratio to the calibration's usual one; above 0."""
+        self._count = min(self._count + 1, REMEMBERED)
+        self._mean += (math.log(ratio) - self._mean) / self._count
+
+    @property
+    def factor(self) -> float:
+        """The factor, 1 before any request."""
+        return math.exp(self._mean * self._count / (self._count + PRIOR))
 
 
 class Setting(Struct, frozen=True):
