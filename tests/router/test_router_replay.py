@@ -162,6 +162,8 @@ def test_calibrate_from_a_file_writes_where_it_is_told(
     out = tmp_path / "learner.json"
     report = call("calibrate", str(traffic), "--out", str(out))
     assert report["written"] == str(out)
+    costs = [level["cost_usd"] for level in report["dial"]]
+    assert report["weighed"] == 40 and costs == sorted(costs)
     rewards = {each["ref"]: each["reward"] for each in report["candidates"]}
     assert rewards[BIG] == pytest.approx(0.8)
     before = call("replay", str(traffic), "--dials", "0.5")["dials"][0]

@@ -12,6 +12,7 @@ import msgspec
 
 from pointsman.cli.output import config_option, echo_json, json_option, table
 from pointsman.config import Config, load_config
+from pointsman.curves import report_of
 from pointsman.distill.engines import Engine, Here, Pool
 from pointsman.door import Door
 from pointsman.errors import RequestError
@@ -25,6 +26,7 @@ from pointsman.router.outcomes import Feedback, Outcome
 __all__ = ["calibrate_command", "replay_command"]
 
 DIALS = "0,0.25,0.5,0.75,1"
+LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DAY_S = 86_400.0
 MAX_LEARNER_BYTES = 64 * 1024 * 1024
 # Below this a pool costs more than it saves.
@@ -123,7 +125,8 @@ def calibrate_command(
     that the gateway has recorded, with the feedback on them.
     """
     config = load_config(config_path)
-    plan = Door(config).resolver.resolve(ref)
+    door = Door(config)
+    plan = door.resolver.resolve(ref)
     if plan.route is None:
         raise RequestError(f"'{ref}' is no route: it has nothing to choose", param="model")
     if file is not None:
@@ -136,10 +139,16 @@ def calibrate_command(
             f"of {report.outcomes} requests nobody said how well they went: {_whence(config, file)}"
         )
     where = _keep(config, plan.route, learner.state, out)
+    # Where the dial stands on this very traffic, by what was promised in it.
+    bench = door.routing.bench(plan)
+    curve = report_of(plan, bench, [(each.outcome, None) for each in told], plan.dial, LEVELS)
     if as_json:
-        echo_json(msgspec.to_builtins(report) | {"written": str(where)})
+        more = {"written": str(where), "dial": curve.week.levels, "weighed": curve.week.weighed}
+        echo_json(msgspec.to_builtins(report) | more)
         return
     click.echo(_relearned(report))
+    for level in curve.week.levels:
+        click.echo(f"dial {level.dial:g}: quality {level.quality:.3f}, {level.cost_usd:.4f} USD")
     click.echo(f"written to {where}")
 
 
