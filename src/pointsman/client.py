@@ -282,7 +282,7 @@ class AsyncClient:
             ProviderError: it failed.
         """
         texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
-        plan = self._door.resolver.resolve(model)
+        candidates = self._door.embedders(model)
 
         def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Call:
             if not binding.row.capabilities.embeddings:
@@ -290,7 +290,7 @@ class AsyncClient:
             embed = Embed(model=candidate.model, inputs=texts, dimensions=dimensions)
             return dialect.write_embed(embed, binding.target(candidate.model))
 
-        served = await self._door.dispatcher.open(plan.candidates, prepare, stream=False)
+        served = await self._door.dispatcher.open(candidates, prepare, stream=False)
         target = served.binding.target(served.candidate.model)
         return served.dialect.read_embeddings(await served.json(self._limit), target)
 

@@ -35,7 +35,7 @@ from pointsman.resolve import Candidate, Plan, Resolver
 from pointsman.router.conditions import LANGUAGES, holds
 from pointsman.router.decision import Decision
 from pointsman.router.facts import Facts, facts_of
-from pointsman.router.limits import NO_LIMITS, unfit
+from pointsman.router.limits import NO_LIMITS, Limits, forbidden, unfit
 from pointsman.router.outcomes import feedback_of
 from pointsman.routing import NOBODY, Caller, Choice, Routing
 from pointsman.types import Chat, Classifier, ModelInfo, Usage
@@ -98,6 +98,26 @@ class Door:
             return Choice((*plan.candidates, *plan.fallback), why)
         who = NOBODY if caller is None else caller()
         return self.routing.choose(plan, chat(), dial, who, self.narrow)
+
+    def embedders(self, ref: str) -> tuple[Candidate, ...]:
+        """Give who may be asked for embeddings, in order: a route's limits hold for them as well.
+
+        Raises:
+            UnknownModel, RequestError: as `Resolver.resolve`.
+            RouteError: the route forbids all of its candidates.
+        """
+        plan = self.resolver.resolve(ref)
+        spec = plan.spec
+        if plan.route is None or not (spec.residency or spec.verified_only):
+            return plan.candidates
+        limits = Limits(residency=tuple(spec.residency), verified_only=spec.verified_only)
+        nothing = Facts("", 0, 0)
+        each = [(c, forbidden(nothing, c.card, limits)) for c in plan.candidates]
+        allowed = tuple(candidate for candidate, why in each if why is None)
+        if not allowed:
+            told = "; ".join(f"{candidate.card.ref}: {why}" for candidate, why in each)
+            raise RouteError(f"no candidate of the route may be asked: {told}")
+        return allowed
 
     def narrow(
         self, plan: Plan, chat: Chat, facts: Facts | None = None, caller: Caller = NOBODY

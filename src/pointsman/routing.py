@@ -133,6 +133,7 @@ class Routing:
         self._answers: dict[str, int] = {}
         self._gauges: dict[str, Gauge] = {}
         self._no_prognosis = False
+        self._left_out: set[str] = set()
         self.silent: set[str] = set()
 
     # What is loaded once
@@ -432,9 +433,21 @@ class Routing:
         if name == "consistency":
             return consistency(situation, check, spec.samples)
         if name == "judge" and ticket.plan.judge is not None:
-            ref = ticket.plan.judge.card.ref
+            card = ticket.plan.judge.card
+            # A judge reads the prompt: it may be no other than a candidate may be.
+            why = forbidden(ticket.facts, card, situation.limits)
+            if why is not None:
+                self._leave_out(ticket.plan, card.ref, why)
+                return cascade(situation, check)
+            ref = card.ref
             return judge(situation, check, ref, spec.judge_share, ticket.key or b"")
         return cascade(situation, check)
+
+    def _leave_out(self, plan: Plan, ref: str, why: str) -> None:
+        key = f"{plan.route}\n{ref}"
+        if key not in self._left_out:
+            self._left_out.add(key)
+            _log.warning("the judge of '%s' is left out: %s: %s", plan.route, ref, why)
 
     def _driven(self, policy: Policy, bench: Bench) -> tuple[Step | None, Done | None]:
         """Drive a policy up to its first call, or to its end."""

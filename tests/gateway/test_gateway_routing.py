@@ -242,6 +242,25 @@ def test_residency_caps_and_the_price_of_a_request(make_site):
     assert "of $0.001" in refused.json["error"]["message"]
 
 
+def test_residency_holds_for_embeddings_and_for_the_judge(make_site, caplog):
+    more = (
+        'policy = "judge"\njudge = "o:referee"\njudge_share = 1.0\ndial = 0.6\nresidency = ["eu"]'
+    )
+    extra = toml(more).replace("cached = 0.01 }", 'cached = 0.01 }\nregion = "eu"')
+    extra = extra.replace("cached = 0.5 }", 'cached = 0.5 }\nregion = "eu"')
+    site = make_site(script(SURE), extra)
+    assert site.chat("r").headers["x-pointsman-model"] == "cheap"
+    assert models(site) == ["cheap"]
+    assert "the judge of 'r' is left out: o:referee: region unknown" in caplog.text
+    embedded = site.send("/v1/embeddings", {"model": "r", "input": "x"})
+    assert (embedded.status, embedded.headers["x-pointsman-model"]) == (200, "cheap")
+    nowhere = make_site(script(SURE), toml('residency = ["moon"]'))
+    refused = nowhere.send("/v1/embeddings", {"model": "r", "input": "x"})
+    assert refused.status == 503
+    assert "region unknown" in refused.json["error"]["message"]
+    assert nowhere.fake.requests == []
+
+
 def test_a_days_money_is_never_passed(make_site):
     site = make_site(script(SURE), toml("spend_usd_per_day = 0.0025"))
     replies = [site.chat("r:1.0", max_tokens=100) for _ in range(8)]
