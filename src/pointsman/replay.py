@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,7 @@ from pointsman.outcomes import Outcomes
 from pointsman.resolve import Plan
 from pointsman.router.conversation import Conversation
 from pointsman.router.decision import Decision, View
+from pointsman.router.dial import Gauge
 from pointsman.router.facts import Facts, facts_of
 from pointsman.router.online import Learner, LearnerState
 from pointsman.router.outcomes import Outcome
@@ -52,6 +53,9 @@ __all__ = [
 ]
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
+# Conversations are kept together, so the requests are in memory at once: a file has no more than this.
+MAX_TRAFFIC_BYTES = 1024 * 1024 * 1024
+PART_RECORDS = 250
 # What an answer is taken to have where there is no router to tell.
 USUAL_ANSWER_TOKENS = 300
 # Conversations that a part remembers at a time.
@@ -84,11 +88,16 @@ class Record(Struct, kw_only=True):
 
 
 class Work(Struct, frozen=True, kw_only=True):
-    """What is the same for all parts. `dials` None is the route's own setting; `learner` is its state."""
+    """What is the same for all parts.
+
+    `dials` None is the setting that was recorded, else the route's own; `learner` is its state; `size`
+    says how dear the requests are beside those that the dial was calibrated on.
+    """
 
     plan: Plan
     dials: tuple[float | None, ...]
     learner: bytes | None = None
+    size: float = 1.0
 
 
 class Tally(Struct):
@@ -155,13 +164,16 @@ def read_traffic(path: Path) -> Iterator[Record]:
     score as in a file of outcomes, its keys being refs; `conversation` and `at_s` are optional.
 
     Raises:
-        RequestError: a line is none of that; says which.
+        RequestError: a line is none of that; says which. Or there is more than a gibibyte of them.
     """
     dialect = get_client_dialect("openai")
     with path.open("rb") as raw, _lines(raw, path) as lines:
-        number = 0
+        number = size = 0
         while line := lines.readline(MAX_LINE_BYTES):
             number += 1
+            size += len(line)
+            if size > MAX_TRAFFIC_BYTES:
+                raise RequestError(f"{path} has over {MAX_TRAFFIC_BYTES} bytes: take a part of it")
             if not line.strip():
                 continue
             try:
@@ -207,9 +219,19 @@ def by_ref(record: Record, plan: Plan) -> Record:
     return msgspec.structs.replace(record, scores=scores)
 
 
-def replay(records: Sequence[Record], work: Work, engine: Engine) -> list[Replayed]:
-    """Replay requests on an engine, conversations whole, and give what each dial would have done."""
-    count = max(1, min(4 * engine.slots if engine.slots > 1 else 1, len(records)))
+def replay(
+    records: Sequence[Record],
+    work: Work,
+    engine: Engine,
+    show: Callable[[int, int | None], None] = lambda done, total: None,
+) -> list[Replayed]:
+    """Replay requests on an engine, conversations whole, and give what each dial would have done.
+
+    `show` is told how many parts are done, and of how many.
+    """
+    # By the records alone, so that the sums are the same to the last digit wherever it runs.
+    count = max(1, len(records) // PART_RECORDS)
+    work = msgspec.structs.replace(work, size=_size(records, work.plan))
     parts: list[list[Record]] = [[] for _ in range(count)]
     for number, each in enumerate(records):
         record = by_ref(each, work.plan)
@@ -219,12 +241,38 @@ def replay(records: Sequence[Record], work: Work, engine: Engine) -> list[Replay
         waiting = {number for number, part in enumerate(parts) if part}
         for number in waiting:
             engine.submit(number, partial(replay_part, parts[number], work))
-        # Merged in their order, so that the sums are the same to the last digit wherever it runs.
-        found = dict(engine.wait() for _ in range(len(waiting)))
+        found = {}
+        for done in range(1, len(waiting) + 1):
+            number, part_tallies = engine.wait()
+            found[number] = part_tallies
+            show(done, len(waiting))
     for number in sorted(found):
         for tally, part_tally in zip(tallies, found[number], strict=True):
             tally.add(part_tally)
     return [_told(dial, tally) for dial, tally in zip(work.dials, tallies, strict=True)]
+
+
+def _size(records: Sequence[Record], plan: Plan) -> float:
+    bench = Routing(Config(), Outcomes(None)).bench(plan)
+    gauge = Gauge()
+    for record in records:
+        ratio = bench.ratio(_facts(record)[0])
+        if ratio is not None:
+            gauge.note(ratio)
+    return gauge.factor
+
+
+def _weight(
+    record: Record, bench: Bench, plan: Plan, dial: float | None, size: float
+) -> tuple[float, float | None]:
+    """The dial and what a dollar weighs by it; as it was recorded where no other one is asked for."""
+    kept = record.outcome
+    if dial is None and kept is not None and kept.dial is not None:
+        weight = bench.weight(kept.dial) if kept.per_usd is None else kept.per_usd
+        return kept.dial, weight
+    at = plan.dial if dial is None else dial
+    found = bench.weight(at)
+    return at, None if found is None else found / size
 
 
 def replay_part(records: Sequence[Record], work: Work) -> list[Tally]:
@@ -244,7 +292,7 @@ def replay_part(records: Sequence[Record], work: Work) -> list[Tally]:
                 talks[record.conversation] = talk
                 if len(talks) > MAX_TALKS:
                     del talks[next(iter(talks))]
-            _replay_one(routing, learner, record, work.plan, dial, talk, tally)
+            _replay_one(routing, learner, record, work, dial, talk, tally)
         tallies.append(tally)
     return tallies
 
@@ -253,13 +301,14 @@ def _replay_one(
     routing: Routing,
     learner: Learner | None,
     record: Record,
-    plan: Plan,
+    work: Work,
     dial: float | None,
     talk: Conversation | None,
     tally: Tally,
 ) -> None:
     tally.requests += 1
-    situation = _situation(routing, learner, record, plan, dial, talk)
+    plan = work.plan
+    situation = _situation(routing, learner, record, work, dial, talk)
     policy = order(situation) if plan.policy == "order" else classifier(situation)
     bench = routing.bench(plan)
     try:
@@ -301,13 +350,14 @@ def _situation(
     routing: Routing,
     learner: Learner | None,
     record: Record,
-    plan: Plan,
+    work: Work,
     dial: float | None,
     talk: Conversation | None,
 ) -> Situation:
+    plan = work.plan
     bench = routing.bench(plan)
     facts, prognosis = _facts(record)
-    at = plan.dial if dial is None else dial
+    at, per_usd = _weight(record, bench, plan, dial, work.size)
     level = None
     if prognosis is not None:
         before = talk.level if talk is not None else Level()
@@ -323,7 +373,7 @@ def _situation(
         abilities=bench.abilities,
         limits=routing.limits(plan, facts, NOBODY, record.at_s),
         dial=at,
-        per_usd=bench.weight(at),
+        per_usd=per_usd,
         level=level,
         trouble=prognosis.reasons if prognosis is not None else (),
         offset=learner.offset if learner is not None and learner.state.arms else None,

@@ -93,16 +93,22 @@ def test_replay_says_what_each_dial_would_have_done(call: Any, traffic: Path) ->
     assert low["same"] is None
 
 
-def test_a_pool_gives_the_same_as_one_process(traffic: Path) -> None:
+def test_a_pool_gives_the_same_as_one_process(
+    traffic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pointsman.replay.PART_RECORDS", 10)
     plan = Door(parse_config(CONFIG)).resolver.resolve("auto")
     work = Work(plan=plan, dials=(0.2, 0.8))
     records = list(read_traffic(traffic))
     here = replay(records, work, Here())
     pool = replay(records, work, Pool(2))
-    for one, other in zip(here, pool, strict=True):
-        assert one.refs == other.refs
-        assert one.quality == other.quality
-        assert one.cost_usd == pytest.approx(other.cost_usd)
+    assert here == pool
+
+
+def test_too_much_traffic_is_refused(traffic: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pointsman.replay.MAX_TRAFFIC_BYTES", 1000)
+    with pytest.raises(RequestError, match="over 1000 bytes"):
+        list(read_traffic(traffic))
 
 
 def ask(door: Door, number: int, history: int = 0) -> str:

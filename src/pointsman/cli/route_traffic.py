@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from pointsman.cli.output import config_option, echo_json, json_option, table
+from pointsman.cli.output import config_option, echo_json, json_option, progress_bar, table
 from pointsman.config import Config, load_config
 from pointsman.curves import report_of
 from pointsman.distill.engines import Engine, Here, Pool
@@ -91,7 +91,8 @@ def replay_command(
         raise RequestError(f"there is no recorded request: {_whence(config, file)}")
     learner = None if no_learner else _learner(config, learner_path)
     work = Work(plan=plan, dials=_dials(dials), learner=learner)
-    found = replay(records, work, _engine(len(records), processes))
+    with progress_bar("replaying") as show:
+        found = replay(records, work, _engine(len(records), processes), show)
     if as_json:
         echo_json({"route": plan.route, "policy": plan.policy, "dials": found})
         return

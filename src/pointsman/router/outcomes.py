@@ -35,7 +35,8 @@ class Outcome(Struct, kw_only=True, omit_defaults=True):
     `asked` are the refs that were asked in their order, `ref` the one that answered, empty if none
     did. `facts` are the request's own numbers, by the names of the policy's facts; `reading` those of
     the prompt model; `run` those of the trajectory. `share` is the probability with which the
-    exploring policy took `ref`, 1 if it did not explore. `variant` is the A/B's name and side.
+    exploring policy took `ref`, 1 if it did not explore. `per_usd` is what a dollar weighed in it, in
+    successes, None where that was nothing finite. `variant` is the A/B's name and side.
     """
 
     request_id: str
@@ -43,6 +44,7 @@ class Outcome(Struct, kw_only=True, omit_defaults=True):
     ref: str
     at_s: float
     dial: float | None = None
+    per_usd: float | None = None
     policy: str = ""
     reasons: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
