@@ -475,13 +475,15 @@ class Ability(Struct, frozen=True):
 
     `sd` is how unsure that is, as the standard deviation of the logit on an average prompt.
     `source` says where it is from (recorded outcomes, public scores, its price, nothing), `date`
-    (YYYY-MM-DD) from when; empty if unknown.
+    (YYYY-MM-DD) from when; empty if unknown. `verbosity` is how long its answers are, 1 for the
+    average model.
     """
 
     theta: tuple[float, ...]
     sd: float
     source: str
     date: str = ""
+    verbosity: float = 1.0
 
 
 class Classifier(Protocol):

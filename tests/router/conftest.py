@@ -25,7 +25,7 @@ def pair(outcomes: Path) -> tuple[list[Row], list[Row]]:
 @pytest.fixture(scope="session")
 def trained(pair: tuple[list[Row], list[Row]]) -> Trained:
     rows, others = pair
-    return train(rows, STRONG, WEAK, others=others, licence="MIT", created="2026-11-24")
+    return train([*rows, *others], STRONG, WEAK, licence="MIT", created="2026-11-24")
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def call(tmp_path, monkeypatch):
 def test_train_and_eval_from_end_to_end(call, outcomes, tmp_path):
     out = tmp_path / "deep" / "r.onnx"
     learned = call("train", str(outcomes), *PAIR, "--out", str(out))
-    assert learned["rows"] == 150 and learned["stand_in_rows"] == 50
+    assert learned["rows"] == 150 and learned["other_rows"] == 50
     assert learned["model_bytes"] == out.stat().st_size
     assert [path.name for path in out.parent.iterdir()] == ["r.onnx"]
     # Learned from the very rows that it is scored on, it must do well on them.
@@ -68,10 +68,13 @@ def test_train_and_eval_from_end_to_end(call, outcomes, tmp_path):
     assert found["model_bytes"] == learned["model_bytes"]
 
 
-def test_stand_ins_can_be_left_out(call, outcomes, tmp_path):
+def test_a_pair_need_not_be_named(call, outcomes, tmp_path):
     out = str(tmp_path / "r.onnx")
-    found = call("train", str(outcomes), *PAIR, "--out", out, "--stand-in-weight", "0")
-    assert found["stand_in_rows"] == 0
+    found = call("train", str(outcomes), "--out", out)
+    assert {found["strong"], found["weak"]} == {STRONG, WEAK} and found["models"] > 2
+    # The file serves any pair of models that it knows, and says so.
+    other = call("eval", str(outcomes), *PAIR, "--router", out)
+    assert other["strong_from"] == other["weak_from"] == "recorded outcomes"
 
 
 def test_eval_takes_the_shipped_router_by_default(call, outcomes):
@@ -97,7 +100,11 @@ def test_what_cannot_be_done_is_said(tmp_path, outcomes, args, said):
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [(("train", "DATA", *PAIR), "--out"), (("explain", "hi", "--quality", "2"), "0<=x<=1")],
+    [
+        (("train", "DATA", *PAIR), "--out"),
+        (("train", "DATA", "--out", "x", "--weak", WEAK), "both"),
+        (("explain", "hi", "--quality", "2"), "0<=x<=1"),
+    ],
 )
 def test_bad_usage_is_said(outcomes, args, said):
     done = CliRunner().invoke(cli, ["route", *(a.replace("DATA", str(outcomes)) for a in args)])

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from pointsman.types import Ability, ModelCard, PromptReading, Usage
 
-__all__ = ["Outlook", "Request", "outlook", "probability"]
+__all__ = ["Outlook", "Request", "outlook", "probability", "success_logit"]
 
 # How far, in logits, prompts unlike all of training lie from what is said of them.
 UNFAMILIAR_SD = 1.0
@@ -51,11 +51,19 @@ class Outlook(Struct, frozen=True):
 
 def outlook(reading: PromptReading, ability: Ability, card: ModelCard, facts: Request) -> Outlook:
     """Give what a candidate promises on a prompt, with nothing yet known of this user's traffic."""
-    logit = sum(map(float.__mul__, ability.theta, reading.loadings)) - reading.difficulty
+    logit = success_logit(reading, ability)
     sd = math.hypot(ability.sd, UNFAMILIAR_SD * (1 - reading.familiar))
-    tokens = max(min(reading.answer_tokens, float(facts.answer_tokens)), LEAST_ANSWER_TOKENS)
+    tokens = max(
+        min(reading.answer_tokens * ability.verbosity, float(facts.answer_tokens)),
+        LEAST_ANSWER_TOKENS,
+    )
     cost = 0.0 if card.local else card.cost_usd(Usage(facts.prompt_tokens, round(tokens)))
     return Outlook(card.ref, probability(logit, sd), logit, sd, tokens, cost)
+
+
+def success_logit(reading: PromptReading, ability: Ability) -> float:
+    """Give theta·loadings − difficulty."""
+    return sum(map(float.__mul__, ability.theta, reading.loadings)) - reading.difficulty
 
 
 def probability(logit: float, sd: float) -> float:

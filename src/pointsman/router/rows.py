@@ -21,19 +21,23 @@ from pointsman.errors import RouteError
 __all__ = ["Outcome", "Row", "pair_rows", "read_rows"]
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
+MAX_ANSWER_TOKENS = 10_000_000
 
 
 class Outcome(Struct, frozen=True):
-    """What one model got: `s` of at most `scale`."""
+    """What one model got: `s` of at most `scale`; `ot` are its answer's tokens, where recorded."""
 
     s: float
     scale: float = 1.0
+    ot: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.s) and math.isfinite(self.scale) and 0 <= self.s <= self.scale):
             raise ValueError("a score must lie from 0 to its scale")
         if self.scale == 0:
             raise ValueError("a scale must be above 0")
+        if self.ot is not None and not 0 <= self.ot <= MAX_ANSWER_TOKENS:
+            raise ValueError("an answer's tokens must be a number from 0")
 
     @property
     def share(self) -> float:
