@@ -33,6 +33,7 @@ CLIENT = {
     "carry",
     "noting",
     "routing",
+    "tickets",
     "outcomes",
     "replay",
     "relearn",

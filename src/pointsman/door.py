@@ -37,7 +37,8 @@ from pointsman.router.decision import Decision
 from pointsman.router.facts import Facts, facts_of
 from pointsman.router.limits import NO_LIMITS, Limits, forbidden, unfit
 from pointsman.router.outcomes import feedback_of
-from pointsman.routing import NOBODY, Caller, Choice, Routing
+from pointsman.routing import Routing
+from pointsman.tickets import NOBODY, Caller, Choice
 from pointsman.types import Chat, Classifier, ModelInfo, Usage
 
 __all__ = ["Caller", "Choice", "Door"]

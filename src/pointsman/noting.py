@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from pointsman.carry import Carried, decided
@@ -13,7 +15,7 @@ from pointsman.router.decision import Decision
 from pointsman.router.facts import Facts
 from pointsman.router.outcomes import Candidacy, Outcome
 from pointsman.router.steps import Judged
-from pointsman.routing import Choice, Ticket
+from pointsman.tickets import Choice, Ticket
 from pointsman.types import Usage
 
 __all__ = ["answered", "carried", "failed"]
@@ -119,6 +121,8 @@ def _outcome(ticket: Ticket, ref: str, now_s: float) -> Outcome:
 
 def _decided(outcome: Outcome, decision: Decision) -> None:
     outcome.dial = decision.dial
+    if decision.per_usd is not None and math.isfinite(decision.per_usd):
+        outcome.per_usd = decision.per_usd
     outcome.reasons = decision.reasons
     outcome.share = decision.share
     outcome.candidates = tuple(

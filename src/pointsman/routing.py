@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
-from msgspec import Struct
 
 from pointsman.calibration import Bench, bench_of, sample_of
 from pointsman.carry import Run, decided
@@ -25,7 +24,7 @@ from pointsman.outcomes import Outcomes
 from pointsman.resolve import Candidate, Plan
 from pointsman.router.budget import DAY_S, Budget
 from pointsman.router.classifier import OnnxClassifier, default_classifier
-from pointsman.router.conversation import Conversation, Conversations, conversation_key
+from pointsman.router.conversation import Conversations, conversation_key
 from pointsman.router.decision import Decision
 from pointsman.router.dial import Gauge
 from pointsman.router.experiment import assigned, seed_of
@@ -45,9 +44,10 @@ from pointsman.router.ranking import Situation
 from pointsman.router.steps import Classify, Done, Policy, Step
 from pointsman.router.trajectory import advance
 from pointsman.router.verify import Verifier, default_verifier, read_verifier
+from pointsman.tickets import NOBODY, Caller, Choice, Ticket
 from pointsman.types import Chat, Classifier, PromptReading
 
-__all__ = ["Caller", "Choice", "Routing", "Ticket"]
+__all__ = ["NOBODY", "Caller", "Choice", "Routing", "Ticket"]
 
 _log = logging.getLogger("pointsman")
 
@@ -57,56 +57,6 @@ RECALIBRATE_EVERY = 500
 # The policies that ask before they decide.
 ASKING = ("cascade", "consistency", "judge")
 INFINITE = float("inf")
-
-
-class Caller(Struct, frozen=True):
-    """Who asks, as far as a route must know. `conversation` is the id that the caller gave; `key` the name
-    of its key and `allowed` the refs that it may use, None for all.
-    """
-
-    request_id: str = ""
-    conversation: str | None = None
-    tag: str | None = None
-    key: str | None = None
-    allowed: frozenset[str] | None = None
-
-
-NOBODY: Caller = Caller()
-
-
-class Ticket(Struct):
-    """One routed request under way, until it is noted."""
-
-    plan: Plan
-    request_id: str
-    facts: Facts
-    started_s: float
-    conversation: Conversation | None = None
-    key: bytes | None = None
-    decision: Decision | None = None
-    prognosis: Prognosis | None = None
-    variant: str = ""
-    reserved_usd: float = 0.0
-    spent_usd: float = 0.0
-    asked: tuple[str, ...] = ()
-    verdict: tuple[str, float] | None = None
-    shadow: bool = False
-    noted: bool = False
-    bench: Bench | None = None
-    paper: bool = False
-
-
-class Choice(Struct, frozen=True):
-    """Who is asked, in order, and why.
-
-    `decision` is a route's, and `ticket` what must be noted of it; `run` is a policy that asks first.
-    """
-
-    candidates: tuple[Candidate, ...]
-    why: str
-    decision: Decision | None = None
-    run: Run | None = None
-    ticket: Ticket | None = None
 
 
 Match: TypeAlias = Callable[[Plan, Chat, Facts, Caller], tuple[Plan, str]]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -205,26 +206,13 @@ def curve_of(
     except ImportError as error:
         raise MissingExtra("a curve's bands", "router") from error
     rows = rows[:MAX_ROWS]
-    draw = numpy.random.default_rng(seed)
     refs = sorted({option.ref for row in rows for option in row})
-    steps = draw.standard_normal((draws, len(refs)))
-    picks = draw.integers(0, len(rows), (draws, len(rows)))
-
-    def bands(taken: Sequence[Option]) -> tuple[Band, Band]:
-        p = numpy.array([each.p_success for each in taken])
-        cost = numpy.array([each.cost_usd for each in taken])
-        sd = numpy.array([each.sd for each in taken])
-        who = numpy.array([refs.index(each.ref) for each in taken])
-        logit = numpy.log(numpy.clip(p, 1e-6, 1 - 1e-6) / numpy.clip(1 - p, 1e-6, 1))
-        moved = 1.0 / (1.0 + numpy.exp(-(logit + sd * steps[:, who])))
-        qualities = numpy.take_along_axis(moved, picks, axis=1).mean(axis=1)
-        costs = cost[picks].mean(axis=1)
-        return _band(p.mean(), qualities, numpy), _band(cost.mean(), costs, numpy)
-
+    bands = _Bands(refs, len(rows), draws, seed, numpy)
     found = []
     for dial in levels:
-        taken = [best(row, scale.at_dial(dial)) for row in rows]
-        quality, cost = bands(taken)
+        weight = scale.at_dial(dial)
+        taken = [best(row, weight) for row in rows]
+        quality, cost = bands.of(taken)
         counts = {ref: sum(each.ref == ref for each in taken) for ref in refs}
         found.append(
             Setting(
@@ -243,13 +231,37 @@ def curve_of(
     for ref in refs:
         own = [option for row in rows for option in row if option.ref == ref]
         if len(own) == len(rows):
-            quality, cost = bands(own)
+            quality, cost = bands.of(own)
             singles[ref] = (quality, cost.mean)
     return Curve(len(rows), scale.strongest, tuple(found), singles)
 
 
-def _band(mean: float, values: object, numpy: object) -> Band:
-    low, high = numpy.percentile(values, [2.5, 97.5])  # type: ignore[attr-defined]
+class _Bands:
+    """The draws of a bootstrap, the same for every setting, so that settings can be compared."""
+
+    def __init__(self, refs: list[str], rows: int, draws: int, seed: int, numpy: Any) -> None:
+        self._numpy = numpy
+        self._place = {ref: number for number, ref in enumerate(refs)}
+        draw = numpy.random.default_rng(seed)
+        self._steps = draw.standard_normal((draws, len(refs)))
+        self._picks = draw.integers(0, rows, (draws, rows))
+
+    def of(self, taken: Sequence[Option]) -> tuple[Band, Band]:
+        """Give mean quality and mean cost of the options taken, one a prompt."""
+        numpy = self._numpy
+        p = numpy.array([each.p_success for each in taken])
+        cost = numpy.array([each.cost_usd for each in taken])
+        sd = numpy.array([each.sd for each in taken])
+        who = numpy.array([self._place[each.ref] for each in taken])
+        logit = numpy.log(numpy.clip(p, 1e-6, 1 - 1e-6) / numpy.clip(1 - p, 1e-6, 1))
+        moved = 1.0 / (1.0 + numpy.exp(-(logit + sd * self._steps[:, who])))
+        qualities = numpy.take_along_axis(moved, self._picks, axis=1).mean(axis=1)
+        costs = cost[self._picks].mean(axis=1)
+        return _band(p.mean(), qualities, numpy), _band(cost.mean(), costs, numpy)
+
+
+def _band(mean: float, values: Any, numpy: Any) -> Band:
+    low, high = numpy.percentile(values, [2.5, 97.5])
     return Band(round(float(mean), 9), round(float(low), 9), round(float(high), 9))
 
 

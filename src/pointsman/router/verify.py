@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -161,6 +162,22 @@ def train_verifier(
     y = numpy.asarray(good, dtype="float64")
     if not 0.0 < float(y.mean()) < 1.0:
         raise RouteError("a verifier needs good answers and bad ones")
+    means, scales, weights = _fitted(x, y, ridge, numpy)
+    rounded = [round(float(weight), 6) for weight in weights]
+    return Verifier(
+        features=FEATURES,
+        weights=tuple(rounded[1:]),
+        means=tuple(round(float(mean), 6) for mean in means),
+        scales=tuple(round(float(scale), 6) for scale in scales),
+        bias=rounded[0],
+        source=source,
+        rows=len(rows),
+        date=date,
+    )
+
+
+def _fitted(x: Any, y: Any, ridge: float, numpy: Any) -> tuple[Any, Any, Any]:
+    """Means and scales of the features, and the weights, the bias first: Newton's method."""
     means = x.mean(axis=0)
     scales = x.std(axis=0)
     still = scales < 1e-9
@@ -177,14 +194,4 @@ def train_verifier(
         weights += step * min(1.0, 4.0 / max(float(numpy.abs(step).max()), 1e-12))
         if float(numpy.abs(step).max()) < 1e-8:
             break
-    rounded = [round(float(weight), 6) for weight in weights]
-    return Verifier(
-        features=FEATURES,
-        weights=tuple(rounded[1:]),
-        means=tuple(round(float(mean), 6) for mean in means),
-        scales=tuple(round(float(scale), 6) for scale in scales),
-        bias=rounded[0],
-        source=source,
-        rows=len(rows),
-        date=date,
-    )
+    return means, scales, weights
