@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--write-model", action="store_true")
     parser.add_argument("--write-docs", action="store_true")
-    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
     if given.write_model:
         runs = read_runs(given.file)

@@ -69,6 +69,22 @@ _SUMMARY = re.compile(
         |(?:session|conversation)\ is\ being\ continued|ran\ out\ of\ context""",
     re.IGNORECASE | re.VERBOSE,
 )
+# One of these is in whatever the two above match: looking for them first is ten times as fast.
+_CORRECTING = (
+    *(
+        "wrong",
+        "incorrect",
+        "broken",
+        " not ",
+        "not what",
+        "i said",
+        "i already",
+        "i told",
+        "i meant",
+    ),
+    *("i asked", "you ", "misund", "mix", "confusion", "still ", "undo", "revert", "roll", "try "),
+)
+_SUMMARISING = ("summar", "compacted", "continued", "out of context")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _WRITES = frozenset(
     [
@@ -176,11 +192,17 @@ def tests_of(text: str) -> TestState:
 
 def is_correction(text: str) -> bool:
     """Whether a user's message sets the assistant right, by its beginning."""
+    lowered = text[:SAID_CHARS].lower()
+    if not any(needle in lowered for needle in _CORRECTING):
+        return False
     return _CORRECTION.search(text[:SAID_CHARS]) is not None
 
 
 def is_summary(text: str) -> bool:
     """Whether a message stands for a history that was cut, by its beginning."""
+    lowered = text[:HEAD_CHARS].lower()
+    if not any(needle in lowered for needle in _SUMMARISING):
+        return False
     return _SUMMARY.search(text[:HEAD_CHARS]) is not None
 
 
