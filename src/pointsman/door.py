@@ -212,26 +212,27 @@ class Door:
         ticket = choice.ticket
         if ticket is None or ticket.noted:
             return
-        routing, now_s = self.routing, time.time()
-        answered(
-            ticket,
-            routing.outcomes,
-            routing.budget(ticket.plan),
-            candidate,
-            usage,
-            now_s=now_s,
-            attempts=attempts,
-            finish=finish,
-            error=error,
-        )
-        if routing.due(ticket.plan.route or ""):
-            self._recalibrate(ticket.plan)
-        if ticket.verdict is not None and ticket.verdict[0] == candidate.card.ref:
-            verdict = feedback_of(score=ticket.verdict[1], source="judge", at_s=now_s)
-            try:
+        try:
+            routing, now_s = self.routing, time.time()
+            answered(
+                ticket,
+                routing.outcomes,
+                routing.budget(ticket.plan),
+                candidate,
+                usage,
+                now_s=now_s,
+                attempts=attempts,
+                finish=finish,
+                error=error,
+            )
+            if routing.due(ticket.plan.route or ""):
+                self._recalibrate(ticket.plan)
+            if ticket.verdict is not None and ticket.verdict[0] == candidate.card.ref:
+                verdict = feedback_of(score=ticket.verdict[1], source="judge", at_s=now_s)
                 await routing.outcomes.feedback(ticket.request_id, verdict)
-            except PointsmanError as failure:
-                _log.warning("a judge's verdict was not kept: %s", failure.message)
+        except Exception:
+            # The answer is there: what is noted of it must not take it away.
+            _log.exception("request %s was answered and not noted", ticket.request_id)
 
     def _recalibrate(self, plan: Plan) -> None:
         """Calibrate a route's dial on its traffic, aside from the requests."""
@@ -246,10 +247,15 @@ class Door:
     def note_failed(self, choice: Choice, status: int | None = None) -> None:
         """Note that a routed request got no answer, or that nobody waits for it any more."""
         ticket = choice.ticket
-        if ticket is not None and not ticket.noted:
+        if ticket is None or ticket.noted:
+            return
+        try:
             routing = self.routing
             budget = routing.budget(ticket.plan)
             failed(ticket, routing.outcomes, budget, now_s=time.time(), status=status)
+        except Exception:
+            # As in `note`: the error that the caller hears of is the first one.
+            _log.exception("request %s failed and was not noted", ticket.request_id)
 
     def classifier(self, path: str | None = None) -> Classifier | None:
         """The router's classifier, loaded once; None if it cannot be had, which is logged once.

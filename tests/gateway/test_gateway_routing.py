@@ -367,6 +367,19 @@ def test_a_classifier_that_fails_on_a_prompt_costs_no_request(make_site, monkeyp
     assert "no classifier; by the dial alone" in reply.headers["x-pointsman-route"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_noted_takes_no_answer_away(make_site, monkeypatch, caplog, stream):
+    def fails(*args, **more):
+        raise RuntimeError("a fault of ours")
+
+    site = make_site(script(SURE), toml("dial = 0.1"))
+    monkeypatch.setattr("pointsman.door.answered", fails)
+    reply = site.chat("r", stream=stream)
+    assert reply.status == 200
+    assert not stream or reply.events[-1] == "[DONE]"
+    assert "was answered and not noted" in caplog.text
+
+
 # What it says
 
 
