@@ -8,7 +8,8 @@ import pytest
 from router_pair import STRONG, WEAK
 
 from pointsman.router.classifier import OnnxClassifier
-from pointsman.router.rows import Row, pair_rows
+from pointsman.router.recorded import pair_rows
+from pointsman.router.rows import Row
 from pointsman.router.train import Trained, train
 
 

@@ -59,6 +59,7 @@ def test_golden_surface():
         "question_words": log(1),
         "numbers": log(4),
         "longest_number": log(2),
+        "at_once": 1.0,
     }
 
 

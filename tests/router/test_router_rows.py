@@ -8,7 +8,8 @@ import pytest
 
 from pointsman.errors import RouteError
 from pointsman.router import rows as module
-from pointsman.router.rows import Outcome, Row, pair_rows, read_rows
+from pointsman.router.recorded import pair_rows
+from pointsman.router.rows import Outcome, Row, read_rows
 
 GOOD = b'{"prompt": "p", "models": {"a": {"s": 1}, "b": {"s": 2, "scale": 4, "ot": 9}}}\n'
 

@@ -11,7 +11,8 @@ from msgspec import Struct
 from pointsman.errors import RouteError
 from pointsman.router.classifier import OnnxClassifier, default_classifier
 from pointsman.router.evaluate import apgr_interval, calibration_error, evaluate
-from pointsman.router.rows import Row, pair_rows, read_rows
+from pointsman.router.recorded import pair_rows, recorded_rows
+from pointsman.router.rows import Row
 from pointsman.router.train import train
 
 __all__ = ["Scores", "TrainScores", "eval_file", "train_file"]
@@ -79,7 +80,7 @@ def train_file(
         both, others = pair_rows(data, strong, weak)
         rows = [*both, *others]
     else:
-        rows = list(read_rows(data))
+        rows = list(recorded_rows(data))
     trained = train(
         rows,
         strong,

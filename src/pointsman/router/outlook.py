@@ -7,6 +7,7 @@ What is not known of the model or the prompt widens its spread and pulls the pro
 from __future__ import annotations
 
 import math
+from operator import mul
 from typing import Protocol
 
 from msgspec import Struct
@@ -63,7 +64,8 @@ def outlook(reading: PromptReading, ability: Ability, card: ModelCard, facts: Re
 
 def success_logit(reading: PromptReading, ability: Ability) -> float:
     """Give theta·loadings − difficulty."""
-    return sum(map(float.__mul__, ability.theta, reading.loadings)) - reading.difficulty
+    told: float = sum(map(mul, ability.theta, reading.loadings))
+    return told - reading.difficulty
 
 
 def probability(logit: float, sd: float) -> float:
