@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pointsman.types import PromptReading
+from pointsman.router.ability import blended_usd_per_mtok
+from pointsman.types import ModelCard, PromptReading
 
-__all__ = ["Decision", "View"]
+__all__ = ["INFINITE", "Decision", "View", "price_of"]
+
+INFINITE = float("inf")
 
 
 class View(Struct, frozen=True):
@@ -33,10 +36,9 @@ class Decision(Struct, frozen=True):
     """A choice with its reasons.
 
     `order` are the refs to ask, the chosen one first and then the fall-backs. `views` are of all fit
-    candidates, in that order; empty without a classifier. `prices` are in US dollars per million
-    tokens, three parts input to one part output, the cheapest first; None is unknown. `per_usd` is what
-    a dollar weighs, in successes: 0 at the best, infinite at the cheapest. `share` is the probability
-    with which an exploring policy takes the chosen one.
+    candidates, in that order; empty without a classifier. `fit` are their cards. `per_usd` is what a
+    dollar weighs, in successes: 0 at the best, infinite at the cheapest. `share` is the probability with
+    which an exploring policy takes the chosen one.
     """
 
     chosen: str
@@ -46,9 +48,17 @@ class Decision(Struct, frozen=True):
     reading: PromptReading | None = None
     views: tuple[View, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
-    prices: tuple[tuple[str, float | None], ...] = ()
+    fit: tuple[ModelCard, ...] = ()
     per_usd: float | None = None
     share: float = 1.0
+
+    @property
+    def prices(self) -> tuple[tuple[str, float | None], ...]:
+        """The blended price of each fit candidate, the cheapest first; None is unknown."""
+        return tuple(
+            (card.ref, None if (price := price_of(card)) == INFINITE else max(price, 0.0))
+            for card in sorted(self.fit, key=price_of)
+        )
 
     def header(self) -> str:
         """Give the decision in short, in ASCII; it holds nothing of the prompt."""
@@ -64,3 +74,12 @@ class Decision(Struct, frozen=True):
                 fields.append(f"next_cost={self.views[1].cost_usd:.6f}")
         line = "; ".join(fields).encode("ascii", "replace").decode()
         return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
+
+
+def price_of(card: ModelCard) -> float:
+    """US dollars per million tokens, three parts input to one part output; below 0 for a local model,
+    infinite if unknown."""
+    if card.local:
+        return -1.0  # Before a remote model that is free as well.
+    price = blended_usd_per_mtok(card)
+    return INFINITE if price is None else price

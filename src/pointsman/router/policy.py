@@ -15,11 +15,11 @@ from msgspec import Struct
 
 from pointsman.errors import RouteError
 from pointsman.router.answer import FEATURES, agreement, answer_features
-from pointsman.router.decision import Decision, View
+from pointsman.router.decision import INFINITE, Decision, View
 from pointsman.router.experiment import assigned
 from pointsman.router.judging import judge_chat, score_of
 from pointsman.router.limits import forbidden
-from pointsman.router.ranking import INFINITE, Situation, ranked
+from pointsman.router.ranking import Situation, ranked
 from pointsman.router.steps import Attempt, Call, Done, Heard, Judged, Policy, Step
 from pointsman.router.verify import Verifier
 from pointsman.types import Chat

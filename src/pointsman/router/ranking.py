@@ -9,8 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from msgspec import Struct
 
 from pointsman.errors import RouteError
-from pointsman.router.ability import blended_usd_per_mtok
-from pointsman.router.decision import Decision, View
+from pointsman.router.decision import INFINITE, Decision, View, price_of
 from pointsman.router.facts import Facts
 from pointsman.router.limits import NO_LIMITS, Limits, unfit
 from pointsman.router.online import Context, Offset, explored
@@ -19,9 +18,8 @@ from pointsman.router.prognosis import Level, shift
 from pointsman.router.steps import Classify, Heard
 from pointsman.types import Ability, Chat, ModelCard, PromptReading
 
-__all__ = ["MARGIN", "Situation", "decide", "price_of", "ranked", "spread_of"]
+__all__ = ["MARGIN", "Situation", "decide", "ranked", "spread_of"]
 
-INFINITE = float("inf")
 # What another model must gain, in probability of success, for a conversation to leave its own.
 MARGIN = 0.03
 # One of unknown price counts as this much dearer than the dearest that is known.
@@ -72,19 +70,20 @@ def ranked(situation: Situation, explore: float = 0.0) -> Generator[Classify, He
     if len(fit) == 1:
         only = "only candidate" if not excluded else "only candidate that can serve it"
         return _by_ladder(situation, fit, 0, only, excluded)
-    ladder = sorted(fit, key=price_of)
     dial = situation.dial
     if dial == 0.0 and situation.current is None:
+        ladder = sorted(fit, key=price_of)
         return _by_ladder(situation, ladder, 0, "dial at cheapest", excluded)
     reading = None
     if situation.abilities:
         reading = yield Classify(situation.facts.text)
     if not isinstance(reading, PromptReading):
+        ladder = sorted(fit, key=price_of)
         rung = 0 if dial < 0.5 else len(ladder) - 1
         why = "dial at best" if dial == 1.0 else "no classifier; by the dial alone"
         return _by_ladder(situation, ladder, rung, why, excluded)
-    views = _views(situation, reading, ladder)
-    decision = _decision(situation, reading, views, excluded, ladder)
+    views = _views(situation, reading, fit)
+    decision = _decision(situation, reading, views, excluded, fit)
     return _tried(situation, decision, explore) if explore > 0.0 else decision
 
 
@@ -102,14 +101,6 @@ def decide(situation: Situation, reading: PromptReading | None) -> Decision:
         decision: Decision = done.value
         return decision
     raise AssertionError("the policy asked twice")
-
-
-def price_of(card: ModelCard) -> float:
-    """US dollars per million tokens, blended; below 0 for a local model, infinite if unknown."""
-    if card.local:
-        return -1.0  # Before a remote model that is free as well.
-    price = blended_usd_per_mtok(card)
-    return INFINITE if price is None else price
 
 
 def spread_of(
@@ -227,7 +218,7 @@ def _decision(
     reading: PromptReading,
     views: list[View],
     excluded: list[tuple[str, str]],
-    ladder: list[ModelCard],
+    fit: list[ModelCard],
 ) -> Decision:
     chosen = views[0]
     reasons = [_reason(situation, views)]
@@ -243,7 +234,7 @@ def _decision(
         reading=reading,
         views=tuple(views),
         excluded=tuple(excluded),
-        prices=_prices(ladder),
+        fit=tuple(fit),
         per_usd=_weight(situation),
     )
 
@@ -337,7 +328,7 @@ def _with(
         reading=decision.reading,
         views=views,
         excluded=decision.excluded,
-        prices=decision.prices,
+        fit=decision.fit,
         per_usd=decision.per_usd,
         share=share,
     )
@@ -365,12 +356,5 @@ def _by_ladder(
         dial=situation.dial,
         reasons=tuple(reasons),
         excluded=tuple(excluded),
-        prices=_prices(ladder),
-    )
-
-
-def _prices(ladder: Sequence[ModelCard]) -> tuple[tuple[str, float | None], ...]:
-    return tuple(
-        (card.ref, None if (price := price_of(card)) == INFINITE else max(price, 0.0))
-        for card in ladder
+        fit=tuple(ladder),
     )
