@@ -201,3 +201,15 @@ def test_feedback_is_checked_and_weighed() -> None:
     assert reward_of(Feedback(thumbs="down", source="judge")) == (0.0, 0.5)
     assert reward_of(Feedback(edited=0.25)) == (0.5, 0.5)
     assert reward_of(Feedback(edited=0.9)) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_route_spent_is_summed(tmp_path: Path, kept: bool) -> None:
+    outcomes = Outcomes(tmp_path / "outcomes.sqlite" if kept else None)
+    assert outcomes.spent_usd("auto", 0.0) == 0.0
+    for number in range(4):
+        outcomes.record(outcome(number, cost_usd=None if number == 3 else 0.5))
+    outcomes.record(outcome("other", route="other"))
+    assert outcomes.spent_usd("auto", 0.0) == 1.5
+    assert outcomes.spent_usd("auto", 1001.0) == 1.0
+    outcomes.close()

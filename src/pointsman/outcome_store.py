@@ -24,7 +24,7 @@ from msgspec import Struct
 from pointsman.router.online import LearnerState
 from pointsman.router.outcomes import Feedback, Outcome
 
-__all__ = ["Store", "read_learner", "read_outcomes"]
+__all__ = ["Store", "read_learner", "read_outcomes", "read_spent_usd"]
 
 _log = logging.getLogger("pointsman")
 
@@ -271,6 +271,22 @@ def read_outcomes(
                 yield _outcome(body), _said(connection, request_id)
             except msgspec.MsgspecError:
                 _log.warning("an outcome in %s cannot be read: it is left out", path)
+
+
+def read_spent_usd(path: Path, route: str, since_s: float) -> float:
+    """Give what a route's requests cost since a time, as far as that is known.
+
+    Raises:
+        OSError, sqlite3.Error: the store cannot be read.
+    """
+    if not path.is_file():
+        return 0.0
+    with closing(_reading(path)) as connection:
+        row = connection.execute(
+            "SELECT coalesce(sum(cost_usd), 0) FROM outcomes WHERE route = ? AND at_s >= ?",
+            (route, since_s),
+        ).fetchone()
+    return float(row[0])
 
 
 def read_learner(path: Path) -> tuple[LearnerState | None, list[tuple[Outcome, Feedback]]]:

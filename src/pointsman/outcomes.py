@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from pointsman.errors import RequestError
-from pointsman.outcome_store import Store, read_learner, read_outcomes
+from pointsman.outcome_store import Store, read_learner, read_outcomes, read_spent_usd
 from pointsman.router.online import Context, Learner, Offset
 from pointsman.router.outcomes import (
     Feedback,
@@ -124,8 +124,17 @@ class Outcomes:
         ]
 
     def spent_usd(self, route: str, since_s: float) -> float:
-        """Give what a route's requests cost since a time, as far as it is known; reads the store."""
-        return sum(outcome.cost_usd or 0.0 for outcome, _ in self.rewarded(route, since_s))
+        """Give what a route's requests cost since a time, as far as it is known; asks the store."""
+        if self._store is not None and self.path is not None:
+            self._store.flush()
+            try:
+                return read_spent_usd(self.path, route, since_s)
+            except (OSError, sqlite3.Error) as error:
+                _log.warning("what was spent cannot be read from %s: %s", self.path, error)
+        kept = (outcome for outcome, _ in self._recent.values())
+        return sum(
+            each.cost_usd or 0.0 for each in kept if each.route == route and each.at_s >= since_s
+        )
 
     def close(self) -> None:
         """Write the learner and what waits."""
