@@ -49,11 +49,19 @@ def mean(weight: float):
 
 
 @pytest.mark.parametrize("dial", [0.1, 0.25, 0.5, 0.75, 0.9])
-def test_the_dial_is_the_share_of_the_way_in_cost(dial):
-    low, high = mean(math.inf)[1], mean(0.0)[1]
-    cost = mean(SCALE.at_dial(dial))[1]
-    assert (cost - low) / (high - low) == pytest.approx(dial, abs=0.05)
+def test_the_dial_is_the_share_of_the_way_up_the_ladder(dial):
+    place = {"small": 0, "mid": 1, "big": 2}
+    taken = [best(row, SCALE.at_dial(dial)).ref for row in ROWS]
+    assert sum(place[ref] for ref in taken) / len(taken) / 2 == pytest.approx(dial, abs=0.05)
     assert SCALE.dial_at(SCALE.at_dial(dial)) == pytest.approx(dial, abs=0.05)
+
+
+@pytest.mark.parametrize("dial", [0.1, 0.25, 0.5, 0.75, 0.9])
+def test_between_two_the_dial_is_the_share_of_prompts_that_go_to_the_dearer_one(dial):
+    pairs = [(row[0], row[2]) for row in ROWS]
+    scale = scale_of(pairs)
+    dear = sum(best(row, scale.at_dial(dial)).ref == "big" for row in pairs)
+    assert dear / len(pairs) == pytest.approx(dial, abs=0.03)
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

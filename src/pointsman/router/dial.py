@@ -2,9 +2,9 @@
 
 A decision maximises p − per_usd × cost. How much a dollar weighs follows from a setting by way of a
 sample of prompts, each with what every candidate promises on it: as the weight falls from infinite to
-0, the mean cost rises from that of the cheapest to that of the best, and the mean quality with it. Both are
-monotone, so a share of the way in cost (the dial), a share of the strongest's quality, or a spend per
-request each name one weight.
+0, prompts go up the ladder from the cheapest to the likeliest, and mean cost and quality rise with it. All
+three are monotone, so a share of that way up (the dial: between two models the share of prompts that go to
+the dearer one), a share of the strongest's quality, or a spend per request each name one weight.
 """
 
 from __future__ import annotations
@@ -53,11 +53,13 @@ class Option(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True):
-    """What a weight comes to on the sample, as means per request."""
+    """What a weight comes to on the sample, as means per request; `step` on the ladder of candidates by
+    mean cost, 0 for the cheapest."""
 
     per_usd: float
     quality: float
     cost_usd: float
+    step: float
 
 
 class Scale(Struct, frozen=True):
@@ -68,13 +70,13 @@ class Scale(Struct, frozen=True):
     strongest_quality: float
 
     def at_dial(self, dial: float) -> float:
-        """Give the weight that spends this share of the way from the cheapest to the best."""
-        low, high = self.points[0].cost_usd, self.points[-1].cost_usd
+        """Give the weight at which prompts have gone this share of the way up, from cheapest to best."""
+        low, high = self.points[0].step, self.points[-1].step
         if dial <= 0.0:
             return INFINITE
         if dial >= 1.0 or high <= low:
             return 0.0
-        return self._between([point.cost_usd for point in self.points], low + dial * (high - low))
+        return self._between([point.step for point in self.points], low + dial * (high - low))
 
     def at_quality(self, share: float) -> float:
         """Give the greatest weight that keeps this share of the strongest's quality."""
@@ -90,11 +92,11 @@ class Scale(Struct, frozen=True):
 
     def dial_at(self, per_usd: float) -> float:
         """Give the dial that a weight stands at, 0 to 1."""
-        low, high = self.points[0].cost_usd, self.points[-1].cost_usd
+        low, high = self.points[0].step, self.points[-1].step
         if high <= low or per_usd == 0.0:
             return 1.0
-        costs = [p.cost_usd for p in self.points if p.per_usd >= per_usd]
-        return (costs[-1] - low) / (high - low) if costs else 0.0
+        steps = [point.step for point in self.points if point.per_usd >= per_usd]
+        return (steps[-1] - low) / (high - low) if steps else 0.0
 
     def _between(self, values: Sequence[float], target: float) -> float:
         """The weight where rising `values` reach the target, by its logarithm between two points."""
@@ -173,13 +175,15 @@ def scale_of(rows: Sequence[Sequence[Option]]) -> Scale:
     """
     rows = rows[:MAX_ROWS]
     points = []
-    # What differs by chance in the last digit must not break the order.
-    cost = quality = 0.0
+    place = _ladder(rows)
+    # What differs by chance in the last digit, or by a candidate's place, must not break the order.
+    cost = quality = step = 0.0
     for per_usd in (INFINITE, *_weights(rows), 0.0):
         taken = [best(row, per_usd) for row in rows]
         cost = max(cost, sum(each.cost_usd for each in taken) / len(rows))
         quality = max(quality, sum(each.p_success for each in taken) / len(rows))
-        points.append(Point(per_usd, quality, cost))
+        step = max(step, sum(place[each.ref] for each in taken) / len(rows))
+        points.append(Point(per_usd, quality, cost, step))
     singles = _singles(rows)
     strongest = max(singles, key=lambda ref: singles[ref])
     return Scale(tuple(points), strongest, singles[strongest])
@@ -278,6 +282,16 @@ def _singles(rows: Sequence[Sequence[Option]]) -> dict[str, float]:
         for option in row:
             sums.setdefault(option.ref, []).append(option.p_success)
     return {ref: sum(values) / len(values) for ref, values in sums.items()}
+
+
+def _ladder(rows: Sequence[Sequence[Option]]) -> dict[str, int]:
+    """The place of each candidate by its mean cost, from 0."""
+    costs: dict[str, list[float]] = {}
+    for row in rows:
+        for option in row:
+            costs.setdefault(option.ref, []).append(option.cost_usd)
+    ranked = sorted(costs, key=lambda ref: sum(costs[ref]) / len(costs[ref]))
+    return {ref: number for number, ref in enumerate(ranked)}
 
 
 def _weights(rows: Sequence[Sequence[Option]]) -> list[float]:
