@@ -213,3 +213,19 @@ def test_what_a_route_spent_is_summed(tmp_path: Path, kept: bool) -> None:
     assert outcomes.spent_usd("auto", 0.0) == 1.5
     assert outcomes.spent_usd("auto", 1001.0) == 1.0
     outcomes.close()
+
+
+def test_feedback_after_a_clearing_is_learned_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "outcomes.sqlite"
+    store = Store(path)
+    store.put(outcome(1))
+    store.say("req-1", feedback_of(thumbs="up"))
+    store.keep(msgspec.json.encode(Outcomes(None).learner.state))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM feedback")
+    connection.close()
+    store = Store(path)
+    store.say("req-1", feedback_of(thumbs="down"))
+    store.close()
+    assert [each.thumbs for _, each in read_learner(path)[1]] == ["down"]

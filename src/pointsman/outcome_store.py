@@ -50,7 +50,7 @@ CREATE TABLE outcomes (
 ) WITHOUT ROWID;
 CREATE INDEX outcomes_at ON outcomes (at_s);
 CREATE TABLE feedback (
-  id INTEGER PRIMARY KEY, request_id TEXT NOT NULL, at_s REAL NOT NULL, body BLOB NOT NULL
+  id INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL, at_s REAL NOT NULL, body BLOB NOT NULL
 );
 CREATE INDEX feedback_request ON feedback (request_id);
 CREATE TABLE learner (id INTEGER PRIMARY KEY CHECK (id = 1), upto INTEGER NOT NULL, body BLOB NOT NULL);
