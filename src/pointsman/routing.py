@@ -233,6 +233,8 @@ class Routing:
             plan, matched = match(plan, chat, facts, caller)
         ticket = Ticket(plan, caller.request_id, facts, self._now_s(), paper=True)
         situation, setting = self._situation(ticket, chat, dial, caller)
+        if plan.policy == "order" and not plan.spec.shadow:
+            return _as_listed(situation)
         _, done = self._driven(classifier(situation), self._bench(ticket))
         if done is None or done.decision is None:
             raise RouteError("the policy gave no decision")
@@ -512,6 +514,21 @@ class Routing:
         )
         budget.reserve(most, ticket.started_s)
         return most
+
+
+def _as_listed(situation: Situation) -> Decision:
+    """What the policy `order` does, as a decision."""
+    out = [
+        (card.ref, forbidden(situation.facts, card, situation.limits)) for card in situation.cards
+    ]
+    refs = tuple(ref for ref, why in out if why is None)
+    excluded = tuple((ref, why) for ref, why in out if why is not None)
+    if not refs:
+        each = "; ".join(f"{ref}: {why}" for ref, why in excluded)
+        raise RouteError(f"no candidate of the route can serve this request: {each}")
+    fit = tuple(card for card in situation.cards if card.ref in refs)
+    reasons = ("policy=order",)
+    return Decision(refs[0], refs, situation.dial, reasons, excluded=excluded, fit=fit)
 
 
 def _key(plan: Plan) -> object:

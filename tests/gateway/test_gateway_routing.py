@@ -398,6 +398,13 @@ def test_the_header_has_choice_runner_up_their_chances_and_costs(make_site):
     assert first["utility"] >= second["utility"]
 
 
+def test_an_order_is_explained_as_one(make_site):
+    site = make_site(script(SURE), toml('policy = "order"'))
+    found = site.send("/pointsman/v1/routes/explain", {"prompt": "hello there", "model": "r"}).json
+    assert (found["chosen"], found["reasons"]) == ("o:cheap", ["policy=order"])
+    assert [each["status"] for each in found["candidates"]] == ["chosen", "fallback"]
+
+
 def test_the_curve_of_a_route(make_site):
     site = make_site(script(SURE), toml("quality = 0.95"))
     for _ in range(3):
