@@ -21,7 +21,7 @@ from pointsman.router.ability import (
 )
 from pointsman.router.thetas import fit_line
 
-__all__ = ["abilities_of"]
+__all__ = ["abilities_of", "blended_prices"]
 
 # Left over after 100 outcomes or more; in logits on an average prompt.
 RECORDED_SD = 0.1
@@ -39,8 +39,10 @@ class _Prices(Struct):
 
 
 @cache
-def _prices() -> dict[str, float]:
-    """Blended prices by canonical name; the cheapest where several providers serve a model."""
+def blended_prices() -> dict[str, float]:
+    """Give prices in US dollars per million tokens, three parts input to one part output, by canonical
+    name; the cheapest where several providers serve a model. Reads the package's data.
+    """
     path = files("pointsman").joinpath("data/models.json")
     found: dict[str, float] = {}
     for each in msgspec.json.decode(path.read_bytes(), type=_Prices).models:
@@ -67,7 +69,7 @@ def abilities_of(
         for name, theta in zip(names, thetas, strict=True)
     }
     average = loadings.mean(0)
-    scores, prices = public_scores(), _prices()
+    scores, prices = public_scores(), blended_prices()
     places = {
         name: score_place(scores[plain].score)
         for name in names
@@ -83,7 +85,7 @@ def abilities_of(
         recorded_sd=RECORDED_SD,
         public=fit_line(places, recorded, average),
         price=fit_line(costs, recorded, average),
-        mean=tuple(round(float(value), 3) for value in thetas.mean(0)),
+        mean=(round(float((thetas @ average).mean()), 3), *[0.0] * (thetas.shape[1] - 1)),
         mean_sd=round(max(spread, LEAST_SD), 3),
         date=date,
     )

@@ -14,6 +14,9 @@ __all__ = ["SKILLS", "fit_line", "fit_thetas", "logits"]
 SKILLS = 4
 # In observations: a model's own level and slopes are believed from so many on.
 L2_LEVEL, L2_SLOPE = 1.0, 20.0
+# How much more an abler model gains on easy prompts does not carry over to other benchmarks: with one
+# slope for all, every benchmark that is left out is ranked better.
+L2_EASE = 300.0
 # What sets the pair apart is learned from their prompts alone, and says little of other models.
 L2_FOREIGN = 100.0
 NEWTON_STEPS = 30
@@ -34,15 +37,15 @@ def fit_thetas(loadings: Any, seen: Observations, models: int, pair: Sequence[in
     import numpy as np
 
     every = loadings[seen.prompt]
-    first = np.array([1.0, 1.0, 1e9, 1e9])
+    first = np.array([1.0, 1e9, 1e9, 1e9])
     pooled = _newton(every, seen.share, np.zeros(SKILLS), first)
     found = np.tile(pooled, (models, 1))
-    foreign = np.array([L2_LEVEL, L2_SLOPE, L2_FOREIGN, L2_FOREIGN])
+    foreign = np.array([L2_LEVEL, L2_EASE, L2_FOREIGN, L2_FOREIGN])
     for model in range(models):
         own = seen.model == model
         l2, prior = foreign, pooled.copy()
         if model in pair:
-            l2 = np.array([L2_LEVEL, L2_SLOPE, L2_SLOPE, L2_SLOPE])
+            l2 = np.array([L2_LEVEL, L2_EASE, L2_SLOPE, L2_SLOPE])
             prior[2 + list(pair).index(model)] = 1.0
         if own.any():
             found[model] = _newton(every[own], seen.share[own], prior, l2)
@@ -68,9 +71,9 @@ def _newton(x: Any, share: Any, prior: Any, l2: Any) -> Any:
 def fit_line(
     places: Mapping[str, float], thetas: Mapping[str, Sequence[float]], average: Any
 ) -> Line | None:
-    """Give the line from a number to the ability, by least squares over the models that have both.
+    """Give the line from a number to the level, by least squares over the models that have both.
 
-    `average` are the mean loadings. The error is that of the logit on the average prompt, of each
+    The slopes of such models are 0: no number tells them. `average` are the mean loadings. The error is that of the logit on the average prompt, of each
     model by the line through the others. None if there are too few models.
     """
     import numpy as np
@@ -79,17 +82,19 @@ def fit_line(
     if len(names) < MIN_LINE_MODELS:
         return None
     x = np.array([[1.0, places[name]] for name in names])
-    y = np.array([thetas[name] for name in names])
+    # A recorded ability as one level: what it comes to on the average prompt.
+    y = np.array([np.dot(thetas[name], average) for name in names])
     if x[:, 1].std() < 1e-6:
         return None
     found = _least_squares(x, y)
     off = []
     for number in range(len(names)):
         kept = np.arange(len(names)) != number
-        off.append(float((y[number] - x[number] @ _least_squares(x[kept], y[kept])) @ average))
+        off.append(float(y[number] - x[number] @ _least_squares(x[kept], y[kept])))
+    rest = (0.0,) * (len(average) - 1)
     return Line(
-        tuple(round(float(value), 4) for value in found[0]),
-        tuple(round(float(value), 4) for value in found[1]),
+        (round(float(found[0]), 4), *rest),
+        (round(float(found[1]), 4), *rest),
         round(float(np.sqrt(np.mean(np.square(off)))), 3),
         (round(float(x[:, 1].min()), 3), round(float(x[:, 1].max()), 3)),
     )
