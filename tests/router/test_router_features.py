@@ -28,6 +28,11 @@ def test_words_are_lower_case_and_digits_and_marks_stand_alone():
     ]  # fmt: skip
 
 
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_has_the_words_that_any_text_has(text: str):
+    assert tokens(text) == features._TOKEN.findall(text.lower())
+
+
 def test_a_word_is_the_crc_of_its_bytes_between_two_zeros():
     assert look("Hello Ä").words == [0, zlib.crc32(b"hello"), zlib.crc32("ä".encode()), 0]
     assert look("hello").words == [0, 0x3610A686, 0]
