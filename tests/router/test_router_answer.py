@@ -217,6 +217,14 @@ def test_a_verifier_learns_to_tell_answers_apart_and_is_calibrated(tmp_path):
         write_verifier(tmp_path / "no" / "v.json", found)
 
 
+def test_it_says_what_speaks_for_an_answer_and_what_against_it():
+    values = answer_features(sure("I'm sorry, but I can't.", logprob=-1.0), ASKED, 2.0)
+    told = verifier(refused=-1.0, prior=1.0, mean_logprob=0.5)
+    assert told.why(values, good=True) == "prior for it"
+    assert told.why(values, good=False) == "refused against it"
+    assert verifier(prior=1.0).why(values, good=False) == "nothing in particular"
+
+
 @pytest.mark.parametrize(
     ("x", "y"), [([], []), (rows(60)[0], [True] * 60), ([[1.0]] * 60, [True, False] * 30)]
 )

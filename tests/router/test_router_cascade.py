@@ -38,6 +38,7 @@ def test_a_poor_answer_goes_on_to_the_abler_one(poor):
     assert (done.choice, done.order, done.answer) == ("dear", ("dear",), None)
     assert not done.judged[0].accepted
     assert done.reasons[0].startswith("cheap would not do: ")
+    assert not done.reasons[0].endswith(" for it")
     assert done.spare == (None if poor is DOWN else 0)
 
 

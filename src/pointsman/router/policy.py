@@ -43,10 +43,13 @@ class Check(Struct, frozen=True):
 
 
 class Seen(Struct, frozen=True):
-    """What a look at an answer gave: the probability that it is good, why, and a judge's score."""
+    """What a look at an answer gave: the probability that it is good, what speaks for it and what against,
+    and a judge's score.
+    """
 
     p_good: float
-    why: str
+    pro: str
+    con: str
     score: float | None = None
 
 
@@ -114,9 +117,10 @@ def cascade(situation: Situation, check: Check, look: Look | None = None) -> Pol
         seen = yield from look(situation, check, attempt, rung)
         p_good[rung.ref] = seen.p_good
         abler = _next(decision, rung, seen.p_good, check.accept)
-        judged.append(Judged(rung.ref, seen.p_good, seen.why, abler is None, seen.score))
+        word = seen.pro if abler is None else seen.con
+        judged.append(Judged(rung.ref, seen.p_good, word, abler is None, seen.score))
         if abler is None:
-            why = f"its answer will do: {seen.why}"
+            why = f"its answer will do: {word}"
             return _done(decision, rung.ref, why, judged, answer=attempt.number)
         rung = abler
     # A stream's head is given up for good once another is asked; a whole answer is kept as a spare.
@@ -166,9 +170,11 @@ def judge(situation: Situation, check: Check, ref: str, share: float, unit: byte
         verdict = yield Call(ref, judge_chat(situation.chat, attempt), "judge")
         score = score_of(verdict.text) if isinstance(verdict, Attempt) else None
         if score is None:
-            return Seen(plain.p_good, f"the judge failed; {plain.why}")
+            failed = "the judge failed; "
+            return Seen(plain.p_good, failed + plain.pro, failed + plain.con)
         p = JUDGE_SHARE * score + (1 - JUDGE_SHARE) * plain.p_good
-        return Seen(p, f"the judge gives {score:.2f}", score)
+        word = f"the judge gives {score:.2f}"
+        return Seen(p, word, word, score)
 
     return (yield from cascade(situation, check, look))
 
@@ -195,13 +201,15 @@ def _seen(
     if check.verifier is not None:
         return Seen(
             check.verifier.p_good(values),
-            f"{prefix}{check.verifier.why(values)}",
+            prefix + check.verifier.why(values, good=True),
+            prefix + check.verifier.why(values, good=False),
         )
     wrong = _wrong(values)
     p = 0.02 if wrong else view.p_success
     if agreed is not None and not wrong:
         p = 0.5 * (p + agreed)
-    return Seen(p, f"{prefix}no verifier; {wrong or 'nothing is plainly wrong'}")
+    word = f"{prefix}no verifier; {wrong or 'nothing is plainly wrong'}"
+    return Seen(p, word, word)
 
 
 def _wrong(values: tuple[float, ...]) -> str:

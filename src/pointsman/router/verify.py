@@ -54,16 +54,19 @@ class Verifier(Struct, frozen=True):
         """Give the probability that an answer with these features is good, 0 to 1."""
         return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, self._logit(values)))))
 
-    def why(self, values: Sequence[float]) -> str:
-        """Give the name of the feature that moved the probability most, with its direction."""
+    def why(self, values: Sequence[float], good: bool) -> str:
+        """Give the feature that speaks most for an answer (or against it, if it is not held good)."""
+        sign = 1.0 if good else -1.0
         pushes = [
-            (weight * (value - mean) / scale, name)
+            (sign * weight * (value - mean) / scale, name)
             for name, weight, value, mean, scale in zip(
                 self.features, self.weights, values, self.means, self.scales, strict=True
             )
         ]
-        push, name = max(pushes, key=lambda each: abs(each[0]))
-        return f"{name} {'for' if push > 0 else 'against'} it"
+        push, name = max(pushes)
+        if push <= 0.0:
+            return "nothing in particular"
+        return f"{name} {'for' if good else 'against'} it"
 
     def _logit(self, values: Sequence[float]) -> float:
         return self.bias + sum(
