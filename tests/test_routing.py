@@ -90,7 +90,10 @@ def test_a_dial_is_about_shares_whatever_the_size_of_requests():
             text = "x" * size
             told = Chat(
                 model="r",
-                messages=(Message("system", (Text(text),)), Message("user", (Text(f"question {number}"),))),
+                messages=(
+                    Message("system", (Text(text),)),
+                    Message("user", (Text(f"question {number}"),)),
+                ),
                 max_tokens=cap,
             )
             choice = door.choose("r", lambda told=told: told)
