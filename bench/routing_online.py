@@ -1,6 +1,6 @@
 """Simulates traffic with a drift half-way, to see what the online learner is worth.
 
-    python bench/routing_online.py FOLDER [--seeds N] [--requests N] [--write-docs]
+    python bench/routing_online.py FOLDER [--seeds N] [--requests N] [--only TEXT] [--write-docs]
 
 FOLDER holds dev.jsonl.gz, rows as `pointsman route train` reads them. Recorded prompts are drawn again as
 requests; the route's own policy (`bandit`) decides with the shipped router's reading of the prompt and, of
@@ -394,11 +394,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--only", default="", help="routes whose name has this")
     parser.add_argument("--write-docs", action="store_true")
     given = parser.parse_args()
     router = default_classifier()
     found = {}
-    for world in WORLDS:
+    for world in (each for each in WORLDS if given.only in each.name):
         prompts = prompts_of(given.folder / "dev.jsonl.gz", world, router)
         found[world.name] = run_world(world, prompts, router, given.requests, given.seeds)
     if given.write_docs:
