@@ -95,7 +95,8 @@ class Door:
         if plan.route is None:
             return Choice(plan.candidates, "direct")
         if plan.policy == "order" and _is_plain(plan):
-            why = f"route={plan.route}; policy=order"
+            gone = f"; gone={','.join(map(plain, plan.gone))}" if plan.gone else ""
+            why = f"route={plan.route}; policy=order{gone}"
             return Choice((*plan.candidates, *plan.fallback), why)
         who = NOBODY if caller is None else caller()
         return self.routing.choose(plan, chat(), dial, who, self.narrow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeAlias
 
@@ -10,7 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from pointsman.config import Config, ModelConfig, RouteConfig, RuleConfig
-from pointsman.errors import RequestError, UnknownModel
+from pointsman.errors import LocalError, RequestError, UnknownModel
 from pointsman.local.names import match_name
 from pointsman.providers.binding import configured_names, merge_row
 from pointsman.providers.prices import default_models, model_card, refs_of_model
@@ -21,6 +22,8 @@ from pointsman.types import ModelCard
 __all__ = ["Candidate", "Plan", "PolicyName", "Resolver", "Rule"]
 
 PolicyName: TypeAlias = Literal["classifier", "order", "cascade", "consistency", "judge", "bandit"]
+
+_log = logging.getLogger("pointsman")
 
 MAX_REF_CHARS = 512
 MAX_CACHED_PLANS = 1024
@@ -61,7 +64,8 @@ class Plan(Struct, frozen=True):
     """What a ref means. `route` is None for a single model, which is then the only candidate.
 
     `asked_dial` says that the ref itself set the dial. `variant` is the other way of an A/B; `judge`
-    the model that judges answers. `spec` is the route's configuration.
+    the model that judges answers. `spec` is the route's configuration. `gone` are the refs of the route
+    that mean nothing now: a local model that was removed, say.
     """
 
     ref: str
@@ -76,6 +80,7 @@ class Plan(Struct, frozen=True):
     asked_dial: bool = False
     variant: Plan | None = None
     judge: Candidate | None = None
+    gone: tuple[str, ...] = ()
 
     def everyone(self) -> Iterator[Candidate]:
         """Give all that may come to be asked."""
@@ -109,6 +114,7 @@ class Resolver:
         self._local_stamp = local_stamp
         self._stamp = 0
         self._plans: dict[str, Plan] = {}
+        self._told: set[str] = set()
 
     def resolve(self, ref: str) -> Plan:
         """Give the plan for a ref.
@@ -129,7 +135,7 @@ class Resolver:
                 return plan  # What is found by itself may be other models the next time.
             if len(self._plans) >= MAX_CACHED_PLANS:
                 self._plans.clear()
-            if any(each.local for each in plan.everyone()):
+            if plan.gone or any(each.local for each in plan.everyone()):
                 plan = msgspec.structs.replace(plan, has_local=True)
             self._plans[ref] = plan
         return plan
@@ -177,17 +183,28 @@ class Resolver:
                 0.5 if dial is None else dial,
                 asked_dial=dial is not None,
             )
+        gone: list[str] = []
+        fallback = self._candidates(spec.fallback, gone)
+        candidates = self._candidates(spec.candidates, gone)
+        if not candidates:
+            if not fallback:
+                self.candidate(spec.candidates[0])  # Says what is wrong with it, by raising.
+            candidates = fallback
+        rules = (self._rule(number, rule, gone) for number, rule in enumerate(spec.rules, 1))
+        judge = self._candidates([spec.judge] if spec.judge else [], gone)
         plan = Plan(
             ref,
-            self._candidates(spec.candidates),
+            candidates,
             name,
             spec.policy,
             spec.dial if dial is None else dial,
-            self._candidates(spec.fallback),
-            rules=tuple(self._rule(number, rule) for number, rule in enumerate(spec.rules, 1)),
+            fallback,
+            # A rule that has lost all its candidates, and sets no dial, says nothing any more.
+            rules=tuple(rule for rule in rules if rule.candidates or rule.dial is not None),
             spec=spec,
             asked_dial=dial is not None,
-            judge=self.candidate(spec.judge) if spec.judge else None,
+            judge=judge[0] if judge else None,
+            gone=tuple(dict.fromkeys(gone)),
         )
         return self._with_variant(plan, spec)
 
@@ -195,7 +212,7 @@ class Resolver:
         other = spec.ab
         if other is None:
             return plan
-        candidates = self._candidates(other.candidates) or plan.candidates
+        candidates = self._candidates(other.candidates, []) or plan.candidates
         dial = plan.dial if plan.asked_dial or other.dial is None else other.dial
         settled = spec
         if other.dial is not None:
@@ -209,17 +226,27 @@ class Resolver:
         )
         return msgspec.structs.replace(plan, variant=variant)
 
-    def _candidates(self, refs: Iterable[str]) -> tuple[Candidate, ...]:
-        return tuple(self.candidate(ref) for ref in refs)
+    def _candidates(self, refs: Iterable[str], gone: list[str]) -> tuple[Candidate, ...]:
+        """Those of the refs that mean something now; the others are noted."""
+        found = []
+        for ref in refs:
+            try:
+                found.append(self.candidate(ref))
+            except (UnknownModel, LocalError) as error:
+                gone.append(ref)
+                if ref not in self._told:
+                    self._told.add(ref)
+                    _log.warning("a route goes on without '%s': %s", ref, error.message)
+        return tuple(found)
 
-    def _rule(self, number: int, rule: RuleConfig) -> Rule:
+    def _rule(self, number: int, rule: RuleConfig, gone: list[str]) -> Rule:
         when = rule.when
         hours = when.hours
         return Rule(
             number,
             rule.classifier,
             frozenset(rule.labels),
-            self._candidates(rule.candidates),
+            self._candidates(rule.candidates, gone),
             When(
                 tags=tuple(when.tag),
                 min_chars=when.min_chars,

@@ -17,6 +17,7 @@ import msgspec
 
 from pointsman.calibration import Bench, bench_of, sample_of
 from pointsman.carry import Run, decided
+from pointsman.classifiers import plain
 from pointsman.config import Config
 from pointsman.curves import WEEK_S, traffic_scale
 from pointsman.errors import MissingExtra, PointsmanError, RouteError
@@ -209,7 +210,14 @@ class Routing:
         situation, setting = self._situation(ticket, chat, dial, caller)
         policy = self._policy(ticket, situation)
         step, done = self._driven(policy, self._bench(ticket))
-        notes = [f"route={plan.route}", matched, ticket.variant and f"ab={ticket.variant}", setting]
+        gone = f"gone={','.join(map(plain, plan.gone))}" if plan.gone else ""
+        notes = [
+            f"route={plan.route}",
+            gone,
+            matched,
+            ticket.variant and f"ab={ticket.variant}",
+            setting,
+        ]
         if plan.spec.shadow:
             return self._on_paper(ticket, situation, done, [note for note in notes if note])
         return self._choice(ticket, situation, policy, step, done, [n for n in notes if n])
@@ -239,7 +247,12 @@ class Routing:
         if done is None or done.decision is None:
             raise RouteError("the policy gave no decision")
         extra = tuple(note for note in (matched, setting) if note)
-        return msgspec.structs.replace(done.decision, reasons=(*extra, *done.decision.reasons))
+        gone = tuple((ref, "gone: it means nothing now") for ref in plan.gone)
+        return msgspec.structs.replace(
+            done.decision,
+            reasons=(*extra, *done.decision.reasons),
+            excluded=(*done.decision.excluded, *gone),
+        )
 
     def _recognise(self, ticket: Ticket, chat: Chat, caller: Caller) -> None:
         """Find the conversation, and see how its run goes."""

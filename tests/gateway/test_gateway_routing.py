@@ -367,6 +367,20 @@ def test_a_classifier_that_fails_on_a_prompt_costs_no_request(make_site, monkeyp
     assert "no classifier; by the dial alone" in reply.headers["x-pointsman-route"]
 
 
+@pytest.mark.parametrize("policy", ["classifier", "order", "cascade"])
+def test_a_candidate_that_is_gone_is_left_out_and_it_says_so(make_site, caplog, policy):
+    extra = toml(f'policy = "{policy}"\ndial = 0.1\nfallback = ["nowhere:at-all"]')
+    extra = extra.replace('["cheap", "dear"]', '["local:gone", "cheap", "dear"]')
+    site = make_site(script(SURE), extra)
+    for _ in range(2):
+        reply = site.chat("r")
+        assert (reply.status, reply.headers["x-pointsman-model"]) == (200, "cheap")
+        assert route_of(reply)["gone"] == "nowhere:at-all,local:gone"
+    assert caplog.text.count("a route goes on without 'local:gone'") == 1
+    none = make_site(script(SURE), '[routes.n]\ncandidates = ["local:gone"]')
+    assert none.chat("n").status == 404
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_cannot_be_noted_takes_no_answer_away(make_site, monkeypatch, caplog, stream):
     def fails(*args, **more):
