@@ -223,6 +223,16 @@ class Meter:
             counts.cost_usd += cost
         return cost
 
+    def spent(self, card: ModelCard, usage: Usage | None) -> None:
+        """Count what a route asked for on its way to an answer: tokens and cost, but no request."""
+        counts = self._of(card.provider, card.model)
+        if usage is None:
+            return
+        counts.input_tokens += usage.input_tokens
+        counts.output_tokens += usage.output_tokens
+        counts.cached_tokens += usage.cached_tokens
+        counts.cost_usd += card.cost_usd(usage) or 0.0
+
     def failed(self, provider: str, model: str) -> None:
         """Count one failed request; empty names where none was chosen."""
         self._of(provider, model).errors += 1

@@ -10,6 +10,7 @@ import re
 from collections import deque
 
 from pointsman.errors import BadAnswer, StreamCut
+from pointsman.gateway.likelihood import hide_in_events
 from pointsman.gateway.makers import Makers, may_hold
 from pointsman.gateway.meter import StreamMeter
 from pointsman.resolve import Candidate
@@ -28,7 +29,7 @@ class Passing:
 
     `usage` is the form in which it counts its tokens, `ends` what its end has in it: in its last
     events, and with `late` nowhere before. With `hide_usage` the event with the usage alone is left
-    out. An event larger than `limit_bytes` is refused.
+    out; `hide_logprobs` is the dialect whose log-probabilities are. An event larger than `limit_bytes` is refused.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Passing:
         "_ended",
         "_ends",
         "_faulty",
+        "_hide_logprobs",
         "_hide_usage",
         "_late",
         "_limit_bytes",
@@ -58,6 +60,7 @@ class Passing:
         ends: re.Pattern[bytes],
         late: bool,
         hide_usage: bool,
+        hide_logprobs: str | None,
         limit_bytes: int,
     ) -> None:
         self._provider = provider
@@ -68,6 +71,7 @@ class Passing:
         self._ends = ends
         self._late = late
         self._hide_usage = hide_usage
+        self._hide_logprobs = hide_logprobs
         self._limit_bytes = limit_bytes
         self._faulty = self._ended = False
         self._rest = b""
@@ -100,7 +104,9 @@ class Passing:
         if b"error" in events and _FAULT.search(events):
             self._faulty = True
         if self._hide_usage and b"[]" in events and _HIDDEN.search(events):
-            return _without_usage(events)
+            events = _without_usage(events)
+        if self._hide_logprobs is not None:
+            events = hide_in_events(self._hide_logprobs, events)
         return events
 
     def _whole(self, chunk: bytes) -> bytes:

@@ -102,6 +102,7 @@ class LocalHost:
             output_usd_per_mtok=0.0,
             json_schema=True,
             local=True,
+            logprobs=True,
         )
         if model.url is not None:
             return card
@@ -112,6 +113,8 @@ class LocalHost:
             context_tokens=plan.order.context,
             tools=head.template_takes_tools,
             vision=model.projector is not None,
+            region="local",
+            verified=model.verified,
         )
 
     def running(self) -> list[Running]:
