@@ -8,8 +8,14 @@ from pointsman.trust.rules.base import Rule
 
 __all__ = ["MODULES", "all_rules"]
 
-# Subject → its module's title in docs/rules.md; a module of rules is listed here, or its rules are not known.
-MODULES: dict[str, str] = {}
+# Module of this folder → its heading in docs/rules.md. Rules of a module that is not here are not known.
+MODULES: dict[str, str] = {
+    "pickles": "Pickles",
+    "weights": "Files of weights",
+    "archives": "Archives",
+    "companions": "Files beside the weights",
+    "templates": "Chat templates",
+}
 
 
 def all_rules() -> dict[str, Rule]:
