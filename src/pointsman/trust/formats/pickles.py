@@ -412,7 +412,7 @@ def _report_break(source: Source, walk: Walk, scan: Scan) -> None:
                 scan.add(
                     PICKLE_CODE,
                     path,
-                    f"After the break it names {ascii(match[0].strip().decode('latin-1'))}.",
+                    f"After the break it names {match[0].strip().decode('latin-1')!a}.",
                     offset=walk.end + base + match.start(),
                 )
     if rest.size > SEARCHED_BYTES:
