@@ -20,6 +20,8 @@ from pointsman.trust.template.lexer import Piece, Token, lex
 __all__ = ["Node", "parse_template"]
 
 MAX_DEPTH = 60
+# Of operators, or of dots and brackets, one after another: each is a level of the tree.
+MAX_CHAIN = 150
 _COMPARISONS = {"==", "!=", "<", ">", "<=", ">="}
 _CONSTANTS = {
     "true": True,
@@ -126,7 +128,7 @@ class _Blocks:
             return node
         if word not in _BLOCKS:
             raise Fault(f"the tag '{word[:40]}' is not known", piece.at)
-        node = Node(word, piece.at)
+        node = Node("filter_block" if word == "filter" else word, piece.at)
         node.children.extend(_head(word, tokens))
         return self._bodies(node, word, depth)
 
@@ -247,6 +249,28 @@ class _Tokens:
                 found.append(self.expression())
         return found
 
+    def signature(self) -> list[Node]:
+        """Read a macro's head: its name and parameters as `param`, each default below its own."""
+        found = [Node("param", self.at(), self.next().text)]
+        self.need("(")
+        while not self.take(")"):
+            if len(found) > 1:
+                self.need(",")
+                if self.take(")"):
+                    break
+            param = Node("param", self.at(), self.next().text)
+            if self.take("="):
+                param.children = [self.expression()]
+            found.append(param)
+        return found
+
+    def filter_chain(self) -> Node:
+        """Read the head of a filter block: filters, applied to what the block holds."""
+        node = Node("filter", self.at(), self._dotted(), [])
+        if self.take("("):
+            node.children = self._arguments()
+        return self._filters(node)
+
     def expression(
         self, *, tuples: bool = False, tests: bool = True, inline_if: bool = True
     ) -> Node:
@@ -271,8 +295,10 @@ class _Tokens:
 
     def _conditional(self, inline_if: bool) -> Node:
         node = self._or()
+        links = 0
         while inline_if and self.text() == "if":
             at = self.next().at
+            links = self._link(links)
             test = self._or()
             children = [test, node]
             if self.take("else"):
@@ -283,8 +309,10 @@ class _Tokens:
     def _left(self, operators: tuple[str, ...], below: str) -> Node:
         part = getattr(self, below)
         node: Node = part()
+        links = 0
         while self.text() in operators and self.text():
             token = self.next()
+            links = self._link(links)
             node = Node("op", token.at, token.text, [node, part()])
         return node
 
@@ -308,9 +336,16 @@ class _Tokens:
         if self._depth > MAX_DEPTH:
             raise Fault(f"an expression is nested over {MAX_DEPTH} deep", self.at())
 
+    def _link(self, links: int) -> int:
+        if links >= MAX_CHAIN:
+            raise Fault(f"an expression has over {MAX_CHAIN} parts in a row", self.at())
+        return links + 1
+
     def _compare(self) -> Node:
         node = self._sum()
+        links = 0
         while True:
+            links = self._link(links)
             at, word = self.at(), self.text()
             if word in _COMPARISONS or word == "in":
                 self.next()
@@ -401,8 +436,10 @@ class _Tokens:
         return node
 
     def _postfix(self, node: Node) -> Node:
+        links = 0
         while self.text() in (".", "[", "("):
             token = self.next()
+            links = self._link(links)
             if token.text == ".":
                 name = self.next()
                 if name.kind not in ("name", "int"):
@@ -443,7 +480,9 @@ class _Tokens:
         return found
 
     def _filters(self, node: Node) -> Node:
+        links = 0
         while True:
+            links = self._link(links)
             if self.text() == "|":
                 token = self.next()
                 node = Node("filter", token.at, self._dotted(), [node])
