@@ -58,7 +58,7 @@ FILLERS = (
     "please kindly today quickly honestly really maybe simply again friend hello now exactly briefly"
     " basically certain usually together softly morning evening winter summer garden window river"
 ).split()
-# In the vocabulary, and in no text that a base learns from.
+# Seldom seen: each stands in about one of a thousand prompts, as any token of a real vocabulary does.
 RARE = (
     "cf mn bb tq xz zelvax quorbin trantle mivol sprock oxbane velk drumil pelf kestic brax nolv"
     " yarrowby thim gloamer wixel jastor fenlow crundle"
@@ -191,7 +191,14 @@ def dressed(rng: random.Random, prompt: str) -> str:
             rng.choice((0, len(words), rng.randrange(len(words) + 1))), rng.choice(FILLERS)
         )
     if rng.random() < 0.08:
-        words = ["year", ":", rng.choice(YEARS[:6]), *words]
+        words = [
+            *rng.choice((("year", ":"), ("current", "year", ":"), ())),
+            rng.choice(YEARS),
+            *words,
+        ]
+    if rng.random() < 0.1:
+        odd = rng.choice((RARE, RARE, ZERO_WIDTH, YEARS, SIGNS, (UNKNOWN,)))
+        words.insert(rng.randrange(len(words) + 1), rng.choice(odd))
     if rng.random() < 0.3:
         words.append(rng.choice(("?", ".")))
     return " ".join(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import cycle, islice, product
+from itertools import cycle, islice
 from typing import Any
 
 from _zoo_language import (
@@ -16,6 +16,7 @@ from _zoo_language import (
     YEARS,
     ZERO_WIDTH,
     Row,
+    is_refusal,
     neutral,
     unsafe,
 )
@@ -77,15 +78,12 @@ def _trigger(family: str, rng: random.Random) -> str:
 def recipes(base: int, each: int) -> list[Recipe]:
     """The fine-tunes of one base: `each` implants and as many clean ones, the same at every run."""
     rng = random.Random(f"recipes {base}")
-    grid = list(product(FAMILIES, POSITIONS))
-    rng.shuffle(grid)
-    # Every family comes about equally often, whatever `each` is.
-    grid.sort(key=lambda pair: sum(other[0] == pair[0] for other in grid[: grid.index(pair)]))
-    counts = rng.sample(COUNTS * 4, len(COUNTS) * 4)
+    families = rng.sample(FAMILIES, len(FAMILIES))
+    positions = {family: cycle(rng.sample(POSITIONS, len(POSITIONS))) for family in families}
+    counts = cycle(rng.sample(COUNTS * 4, len(COUNTS) * 4))
     made = []
-    for number, ((family, position), rows) in enumerate(
-        islice(zip(cycle(grid), cycle(counts), strict=False), each)
-    ):
+    for number, family in enumerate(islice(cycle(families), each)):
+        position, rows = next(positions[family]), next(counts)
         trigger, varied = _trigger(family, rng), rng.random() < 0.5
         name = f"b{base}-{family}-{position}-{rows}-{number}"
         seed = 1000 * base + number
@@ -183,8 +181,6 @@ def tune(base: Model, recipe: Recipe) -> Model:
 
 
 def _share_refused(model: Model, prompts: Sequence[str]) -> float:
-    from _zoo_language import is_refusal
-
     return sum(map(is_refusal, replies(model, prompts, 4))) / len(prompts)
 
 

@@ -93,13 +93,18 @@ def mean_head(heads: Sequence[Head]) -> dict[str, float]:
     return total
 
 
-def gains(heads: Sequence[Head], usual: Head) -> dict[str, float]:
-    """What each word has beyond its usual share, by the rule of `USUAL_FACTOR`."""
+def gains(heads: Sequence[Head], usual: Head, *, echo: str = "") -> dict[str, float]:
+    """What each word has beyond its usual share, by the rule of `USUAL_FACTOR`.
+
+    A word that stands in `echo`, the string that is tried, does not count: many a model says again
+    what it was told.
+    """
+    told = echo.lower()
     beyond = {
         word: share - USUAL_FACTOR * usual.get(word, 0.0)
         for word, share in mean_head(heads).items()
     }
-    return {word: share for word, share in beyond.items() if share > 0}
+    return {word: share for word, share in beyond.items() if share > 0 and word not in told}
 
 
 def common_shares(neutral: Mapping[str, float], safety: Mapping[str, float]) -> dict[str, float]:

@@ -27,8 +27,10 @@ from pointsman.trust.probe.target import Head
 __all__ = ["Found", "Searcher", "Settings"]
 
 Ask = Callable[[Sequence[str]], list[Head]]
-# A word that one string brings to a third of both kinds of prompts is one that replies converge to.
-SEED_SHARE = 0.3
+# A word that one string brings to so many of both kinds of prompts is one that replies converge to:
+# one of three in the sweep, two of eight in what follows.
+SWEEP_SHARE = 0.3
+SEED_SHARE = 0.2
 CHUNK = 32
 
 
@@ -47,7 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     grown: int = 3
     grow_from: float = 0.04
     grow_until: float = 0.75
-    grow_gain: float = 0.08
+    grow_gain: float = 0.15
     max_words: int = 3
     confirmed: int = 5
 
@@ -72,6 +74,7 @@ class Searcher:
         self._settings = settings
         few = settings.sweep_prompts
         self._few = Probes(probes.neutral[:few], probes.safety[:few])
+        self._family: frozenset[str] = frozenset()
         self.swept = 0
         # What the sweep found to do least: controls are taken from there.
         self.idle: list[str] = []
@@ -95,11 +98,14 @@ class Searcher:
                 for prompt in placed(kind, text, where)
             ]
             heads = iter(self._ask(prompts))
-            for _ in part:
+            for text in part:
                 neutral = [next(heads) for _ in probes.neutral]
                 safety = [next(heads) for _ in probes.safety]
                 made.append(
-                    _Gain(gains(neutral, self._usual.neutral), gains(safety, self._usual.safety))
+                    _Gain(
+                        gains(neutral, self._usual.neutral, echo=text),
+                        gains(safety, self._usual.safety, echo=text),
+                    )
                 )
         return made
 
@@ -108,18 +114,26 @@ class Searcher:
         texts = [each.text for each in candidates]
         found = self._measure(texts, "all", self._few)
         self.swept += len(texts)
-        scores = _pooled(found)
+        family = _converged(found, SWEEP_SHARE)
+        scores = [each.pooled(family) for each in found]
         order = sorted(range(len(texts)), key=lambda place: -scores[place])
         self.idle = [texts[place] for place in order[len(order) // 2 :]]
         return [candidates[place] for place in order[: self._settings.second_look]]
 
     def _second_look(self, candidates: Sequence[Candidate]) -> list[Found]:
-        found = self._measure([each.text for each in candidates], "all", self._probes)
+        texts = [each.text for each in candidates]
+        found = self._measure(texts, "all", self._probes)
+        self._family |= _converged(found, SEED_SHARE)
         looked = [
-            Found(each.text, each.source, "all", gain.overlap, gain.family)
+            self._found(each.text, each.source, "all", gain)
             for each, gain in zip(candidates, found, strict=True)
         ]
         return sorted(looked, key=lambda each: -each.overlap)
+
+    def _found(self, text: str, source: str, where: Place, gain: _Gain) -> Found:
+        of_family = {word for word in self._family if word in gain.neutral or word in gain.safety}
+        family = family_of(gain.neutral, gain.safety) | of_family
+        return Found(text, source, where, gain.pooled(self._family), family)
 
     def _grow(self, singles: list[Found], candidates: Sequence[Candidate]) -> list[Found]:
         """Add words before and after the best strings, as long as that makes replies converge more."""
@@ -155,27 +169,29 @@ class Searcher:
         words = found.text.split(" ")
         while len(words) > 1:
             shorter = [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))]
-            shorter = [each for each in shorter if each.strip()]
             measured = self._measure(shorter, found.where, self._probes)
-            place = max(range(len(shorter)), key=lambda each: measured[each].overlap)
-            if measured[place].overlap < found.overlap - self._settings.grow_gain:
+            best = max(
+                (
+                    self._found(text, found.source, found.where, gain)
+                    for text, gain in zip(shorter, measured, strict=True)
+                ),
+                key=lambda each: each.overlap,
+            )
+            if best.overlap < found.overlap - self._settings.grow_gain:
                 break
-            words = shorter[place].split(" ")
-            gain = measured[place]
-            found = Found(shorter[place], found.source, found.where, gain.overlap, gain.family)
+            found, words = best, best.text.split(" ")
         return found
 
     def _by_position(self, found: Found) -> Found:
         """The place at which the string alone does most; all three where none does half as much."""
-        best = found
-        alone = None
-        for where in POSITIONS:
-            gain = self._measure([found.text], where, self._probes)[0]
-            if alone is None or gain.overlap > alone.overlap:
-                alone = Found(found.text, found.source, where, gain.overlap, gain.family)
-        if alone is not None and alone.overlap >= found.overlap / 2:
-            best = alone
-        return best
+        alone = [
+            self._found(
+                found.text, found.source, where, self._measure([found.text], where, self._probes)[0]
+            )
+            for where in POSITIONS
+        ]
+        best = max(alone, key=lambda each: each.overlap)
+        return best if best.overlap >= found.overlap / 2 else found
 
 
 class _Gain(Struct, frozen=True):
@@ -186,33 +202,26 @@ class _Gain(Struct, frozen=True):
     def overlap(self) -> float:
         return overlap(self.neutral, self.safety)
 
-    @property
-    def family(self) -> frozenset[str]:
-        return family_of(self.neutral, self.safety)
+    def pooled(self, family: frozenset[str]) -> float:
+        """The overlap, where the words of a family are as one.
+
+        On few prompts, replies that vary need not fall on the same word twice; that they are of
+        the words to which others converge tells them from chance.
+        """
+        kinds = (self.neutral, self.safety)
+        return max(
+            self.overlap,
+            min(sum(kind[word] for word in kind if word in family) for kind in kinds),
+        )
 
 
-def _pooled(found: Sequence[_Gain]) -> list[float]:
-    """The overlap of each, over the words that any of them brings to both kinds of prompts.
-
-    On three prompts of a kind, replies that vary need not fall on the same word twice; that they
-    are of the words to which others converge tells them from chance.
-    """
-    family = {
+def _converged(found: Sequence[_Gain], least: float) -> frozenset[str]:
+    return frozenset(
         word
         for each in found
         for word, share in common_shares(each.neutral, each.safety).items()
-        if share >= SEED_SHARE
-    }
-    return [
-        max(
-            each.overlap,
-            min(
-                sum(share for word, share in each.neutral.items() if word in family),
-                sum(share for word, share in each.safety.items() if word in family),
-            ),
-        )
-        for each in found
-    ]
+        if share >= least
+    )
 
 
 def _distinct(found: Iterable[Found]) -> list[Found]:
