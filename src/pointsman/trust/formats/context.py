@@ -56,7 +56,7 @@ class Scan:
     count is reported as what could not be shown.
     """
 
-    def __init__(self, limits: Limits, inspect: Callable[[Scan, Source, int], None]) -> None:
+    def __init__(self, limits: Limits, inspect: Callable[[Scan, Source, int], object]) -> None:
         self.limits = limits
         self.findings: list[Finding] = []
         self.incomplete: list[str] = []
