@@ -18,7 +18,7 @@ from pointsman.trust.rules.companions import (
     SPECIAL_FILE,
 )
 
-__all__ = ["FoundFile", "walk_folder"]
+__all__ = ["FoundFile", "check_names", "walk_folder"]
 
 MAX_DEPTH = 32
 _USUAL_HIDDEN = {
@@ -65,7 +65,7 @@ def walk_folder(root: Path, scan: Scan) -> Iterator[FoundFile]:
                 prefix or ".", f"the folder cannot be read: {error.strerror or error}"
             )
             continue
-        _check_names(prefix, [row.name for row in rows], scan)
+        check_names(prefix, [row.name for row in rows], scan)
         inner = []
         for row in rows:
             name = f"{prefix}{_printable(row.name)}"
@@ -94,7 +94,8 @@ def _printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
 
 
-def _check_names(prefix: str, names: list[str], scan: Scan) -> None:
+def check_names(prefix: str, names: list[str], scan: Scan) -> None:
+    """Report names of one folder that are hidden, or are not what they look like."""
     for name in names:
         why = confusable(name)
         shown = f"{prefix}{_printable(name)}"

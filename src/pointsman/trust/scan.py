@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from pointsman.errors import TrustError
 from pointsman.trust.findings import Report, make_report
-from pointsman.trust.folder import FoundFile, walk_folder
+from pointsman.trust.folder import FoundFile, check_names, walk_folder
 from pointsman.trust.formats.arrays import check_hdf5, check_npy
 from pointsman.trust.formats.context import Limits, Scan, Template
 from pointsman.trust.formats.detect import detect
@@ -133,6 +133,7 @@ def _files(path: Path, scan: Scan) -> list[FoundFile]:
         if real.is_dir():
             return list(walk_folder(real, scan))
         if real.is_file():
+            check_names("", [path.name or real.name], scan)
             return [FoundFile(path.name or real.name, real, real.stat().st_size)]
     except (OSError, RuntimeError) as error:
         raise TrustError(
@@ -163,7 +164,9 @@ def _hash(source: Source) -> str:
 def _inspect(scan: Scan, source: Source, depth: int) -> str:
     """Look at one file or member: what it is, what it breaks, and whether it is a pickle as well."""
     kind = detect(source)
-    walk = probe_pickle(source) if kind not in ("empty", "npy", "media") else None
+    # As a pickle, a zip begins with a persistent id, at which plain loaders stop and PyTorch's looks
+    # for a zip first.
+    walk = probe_pickle(source) if kind not in ("empty", "npy", "zip") else None
     if walk is not None:
         known = kind not in ("unknown", "text", "tar", "zlib", "graphdef", "sentencepiece")
         check_pickle(source, scan, disguised_as=kind if known else None)

@@ -128,7 +128,7 @@ def _of_protobuf(source: Source) -> str | None:
 
 def _is_text(head: bytes) -> bool:
     if any(byte < 0x20 and byte not in (0x09, 0x0A, 0x0C, 0x0D, 0x1B) for byte in head):
-        return head.startswith((b"\xff\xfe", b"\xfe\xff"))
+        return False
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:

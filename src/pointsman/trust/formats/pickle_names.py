@@ -40,6 +40,9 @@ _ALLOWED = {
     "torch._tensor": {"_rebuild_from_type_v2"},
     "torch.nn.parameter": {"Parameter", "Buffer"},
     "torch.serialization": {"_get_layout"},
+    "torch.jit._pickle": {
+        "build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "build_tensor_from_id",
+    },
     "numpy": {
         "dtype", "ndarray", "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
         "uint64", "float16", "float32", "float64", "complex64", "complex128", "str_", "bytes_",
@@ -99,7 +102,8 @@ _DANGEROUS_NAMES = frozenset(_NAMES.split())
 
 def is_allowed(module: str, name: str) -> bool:
     """Whether weights need this import."""
-    return name in _ALLOWED.get(module, ())
+    # TorchScript's own classes are of a module that Python has not.
+    return name in _ALLOWED.get(module, ()) or module.startswith("__torch__.")
 
 
 def is_dangerous(module: str, name: str) -> bool:

@@ -317,7 +317,7 @@ def probe_pickle(source: Source) -> Walk | None:
     walk = walk_pickles(source, max_opcodes=PROBE_OPCODES)
     named = [each for each in walk.imports if all(_IDENTIFIER.match(part) for part in each[:2])]
     acts = bool(walk.calls or walk.module_state)
-    if walk.begun and (walk.opcodes > 2 or walk.pickles):
+    if walk.begun and (walk.opcodes > 2 or walk.imports or walk.pickles):
         return walk
     if named and (acts or walk.pickles):
         return walk

@@ -19,7 +19,8 @@ from pointsman.trust.template.lexer import Piece, Token, lex
 
 __all__ = ["Node", "parse_template"]
 
-MAX_DEPTH = 60
+# Each level of an expression is a dozen calls deep.
+MAX_DEPTH = 40
 # Of operators, or of dots and brackets, one after another: each is a level of the tree.
 MAX_CHAIN = 150
 _COMPARISONS = {"==", "!=", "<", ">", "<=", ">="}
@@ -128,7 +129,7 @@ class _Blocks:
             return node
         if word not in _BLOCKS:
             raise Fault(f"the tag '{word[:40]}' is not known", piece.at)
-        node = Node("filter_block" if word == "filter" else word, piece.at)
+        node = Node(f"{word}_block" if word in ("filter", "call") else word, piece.at)
         node.children.extend(_head(word, tokens))
         return self._bodies(node, word, depth)
 
@@ -180,6 +181,9 @@ def _head(word: str, tokens: _Tokens) -> list[Node]:
         found = [tokens.expression(tuples=True)]
     elif word == "macro":
         found = tokens.signature()
+    elif word == "call":
+        found = tokens.parameters() if tokens.text() == "(" else []
+        found.append(tokens.expression())
     elif word == "filter":
         found = [tokens.filter_chain()]
     else:
@@ -252,9 +256,14 @@ class _Tokens:
     def signature(self) -> list[Node]:
         """Read a macro's head: its name and parameters as `param`, each default below its own."""
         found = [Node("param", self.at(), self.next().text)]
+        return [*found, *self.parameters()]
+
+    def parameters(self) -> list[Node]:
+        """Read parameters in brackets."""
+        found: list[Node] = []
         self.need("(")
         while not self.take(")"):
-            if len(found) > 1:
+            if found:
                 self.need(",")
                 if self.take(")"):
                     break
@@ -444,7 +453,15 @@ class _Tokens:
                 name = self.next()
                 if name.kind not in ("name", "int"):
                     raise Fault(f"{name.text[:40]!a} is no attribute", name.at)
-                node = Node("attr", token.at, name.text, [node])
+                if name.kind == "int":
+                    node = Node(
+                        "item",
+                        token.at,
+                        None,
+                        [node, Node("const", name.at, _number(name.text, name.at))],
+                    )
+                else:
+                    node = Node("attr", token.at, name.text, [node])
             elif token.text == "[":
                 node = Node("item", token.at, None, [node, *self._subscript()])
             else:
@@ -510,10 +527,11 @@ class _Tokens:
         return ".".join(words)
 
     def _begins_argument(self) -> bool:
-        if self.kind() in ("string", "int", "float"):
-            return True
-        if self.kind() == "name":
-            return self.text() not in ("else", "or", "and", "is", "if", "in", "not", "recursive")
+        """Whether a test's argument follows without brackets; as Jinja, any name but three words."""
+        if self.text() == "is":
+            raise Fault("tests cannot be chained", self.at())
+        if self.kind() in ("string", "int", "float", "name"):
+            return self.text() not in ("else", "or", "and")
         return self.text() in ("[", "{")
 
 

@@ -15,7 +15,7 @@ __all__ = ["Environment", "constants", "environment", "fold"]
 MAX_TEXT = 10_000
 MAX_CANDIDATES = 12
 MAX_DEPTH = 24
-MAX_WORK = 1_000_000
+MAX_WORK = 300_000
 
 Value = str | int | float | bool | None
 Values = tuple[Value, ...]

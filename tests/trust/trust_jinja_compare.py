@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 from jinja2 import Environment, nodes
 from jinja2.ext import Extension
@@ -23,7 +23,7 @@ COMPARISONS = {
 class Generation(Extension):
     """The tag that trainers add to mark what a model says."""
 
-    tags = {"generation"}
+    tags: ClassVar[set[str]] = {"generation"}
 
     def parse(self, parser: Any) -> Any:
         line = next(parser.stream).lineno
@@ -40,6 +40,8 @@ def ours(source: str) -> Counter[tuple[str, str]]:
         match node:
             case Node(kind="name" | "attr" | "filter", value=value):
                 found[node.kind, str(value)] += 1
+            case Node(kind="call_block", children=rest):
+                found.update(("name", str(each.value)) for each in rest if each.kind == "param")
             case Node(kind="macro", children=[_, *rest]):
                 found.update(("name", str(each.value)) for each in rest if each.kind == "param")
             case Node(kind="test", value=str(value)):
