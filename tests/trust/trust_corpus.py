@@ -373,6 +373,8 @@ def others() -> dict[str, bytes]:
         "absolute.onnx": onnx(location=b"/etc/passwd"),
         "custom.onnx": onnx(domain=b"com.evil"),
         "broken.onnx": onnx()[:-3] + b"\xff\xff\xff",
+        "broken inside.onnx": onnx().replace(_field(4, b"Relu"), b"\x22\xff" + b"Relu"),
+        "program.pt": _zip({"m/data.pkl": pickle.dumps(1), "m/code/__torch__.py": b"def forward(self):\n  return 1\n"}),
         "saved_model.pb": _field(1, 1) + _field(2, _field(2, _field(1, _field(1, b"n") + _field(2, b"WriteFile")))),
         "model.tflite": b"\x1c\0\0\0TFL3" + bytes(40) + b"FlexWriteFile\0",
         "weights.bin": b"\x7fELF" + bytes(60),
