@@ -113,6 +113,18 @@ def scan_path(
     return Scanned(report, tuple(files), tuple(scan.templates), tuple(pickles))
 
 
+def scan_bytes(name: str, data: bytes, *, limits: Limits | None = None) -> Report:
+    """Give the report on bytes in memory, as on a file of that name."""
+    scan = Scan(limits or Limits(), _inspect)
+    try:
+        _inspect(scan, Source.of_bytes(name, data), 0)
+        for template in scan.templates:
+            lint_template(template, scan)
+    finally:
+        scan.close()
+    return make_report(scan.findings, scan.incomplete, [name])
+
+
 def scan_templates_of(path: Path) -> tuple[Template, ...]:
     """Give the chat templates of a model, folder or template file, without a report on it.
 
