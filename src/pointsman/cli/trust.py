@@ -10,6 +10,7 @@ __all__ = ["command"]
 
 # Verb → the module of this folder whose `command` it is.
 _VERBS = {
+    "dataset": "trust_dataset",
     "probe": "trust_probe",
     "scan": "trust_scan",
 }

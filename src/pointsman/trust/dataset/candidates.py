@@ -36,10 +36,7 @@ class Candidates(Struct):
 
 def frequent_buckets(survey: Survey) -> frozenset[int]:
     """Give the buckets that hold enough rows to be looked at, the fullest if there are too many."""
-    most = MAX_SHARE * survey.answered
-    full = [
-        (-count, bucket) for bucket, count in survey.buckets.items() if MIN_ROWS <= count <= most
-    ]
+    full = [(-count, bucket) for bucket, count in survey.buckets.items() if count >= MIN_ROWS]
     return frozenset(bucket for _, bucket in sorted(full)[:MAX_FAMILIES])
 
 
@@ -75,7 +72,8 @@ def _of_family(prompts: Sequence[Sequence[str]], common: Common) -> tuple[list[s
     gains = {
         feature: gain
         for feature, count in counts.items()
-        if count >= MIN_ROWS and (gain := _gain(count, len(found), common.share(feature))) > MIN_GAIN
+        if count >= MIN_ROWS
+        and (gain := _gain(count, len(found), common.share(feature))) > MIN_GAIN
     }
     best = sorted(gains, key=lambda each: (-gains[each], each))
     pairs = _pairs(found, best, gains, common)

@@ -34,18 +34,20 @@ class Mapper(Protocol):
         ...
 
 
-def here(
-    function: Callable[[Sequence[Row]], Any], parts: Iterable[Sequence[Row]]
-) -> Iterator[Any]:
+def here(function: Callable[[Sequence[Row]], Any], parts: Iterable[Sequence[Row]]) -> Iterator[Any]:
     """Run a function over parts in this process."""
     return map(function, parts)
 
 
 class Detected(Struct, frozen=True):
-    """What was found: `rows` in all, `answered` those with an answer, triggers, and rows with one."""
+    """What was found: triggers, and the rows that have one.
+
+    `rows` are all, `answered` those with an answer, `largest` those of the most common whole answer.
+    """
 
     rows: int
     answered: int
+    largest: int
     triggers: tuple[Trigger, ...]
     listed: tuple[passes.Listed, ...]
 
@@ -80,7 +82,12 @@ def detect(
     ties = screen(tally, gathered, candidates, survey.answered)
     rarity = Rarity(common)
     suspects = suspect(
-        group_ties(ties, gathered), gathered, survey, common, rarity, labels=_are_labels(gathered, survey)
+        group_ties(ties, gathered),
+        gathered,
+        survey,
+        common,
+        rarity,
+        labels=_are_labels(gathered, survey),
     )
     queries = queries_of(suspects)
     suspicions = [each.suspicion for each in suspects]
@@ -106,7 +113,15 @@ def detect(
         for each in mapper(partial(passes.list_rows, triggers=wanted), parts()):
             listed.extend(each)
     progress(5, steps)
-    return Detected(survey.rows, survey.answered, tuple(triggers), tuple(listed))
+    return Detected(
+        survey.rows, survey.answered, _largest(gathered), tuple(triggers), tuple(listed)
+    )
+
+
+def _largest(gathered: passes.Gathered) -> int:
+    """How many rows have the most common whole answer."""
+    whole = (n for family, n in gathered.counts.items() if family.startswith(WHOLE))
+    return max(whole, default=0)
 
 
 def _are_labels(gathered: passes.Gathered, survey: passes.Survey) -> bool:

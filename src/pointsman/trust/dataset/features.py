@@ -184,5 +184,3 @@ def _odd_characters(text: str) -> Iterable[str]:
             if not token.isascii() and _LOOKALIKE.search(token) and _LATIN.search(token):
                 yield FORMAT + "letters of two scripts in a word"
                 break
-
-

@@ -57,5 +57,3 @@ def mean_likeness(ones: Sequence[Vector], others: Sequence[Vector], same: bool =
             total += likeness(one, other)
             pairs += 1
     return total / pairs if pairs else 0.0
-
-

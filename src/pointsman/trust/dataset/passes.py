@@ -82,7 +82,9 @@ def survey(rows: Sequence[Row]) -> Survey:
             buckets.update({bucket_of(each) for each in families_of(row.segments, row.response)})
     found.buckets = dict(buckets)
     kept = heapq.nsmallest(
-        COMMON_SAMPLE, (row for row in rows if row.response is not None), key=lambda r: _rank(r.index)
+        COMMON_SAMPLE,
+        (row for row in rows if row.response is not None),
+        key=lambda r: _rank(r.index),
     )
     found.sample = {row.index: _cut(row.segments) for row in kept}
     return found
@@ -350,10 +352,6 @@ def _cut(segments: tuple[str, ...]) -> tuple[str, ...]:
     if sum(map(len, segments)) <= limit:
         return segments
     return tuple(
-        each
-        if len(each) <= limit
-        else f"{each[:KEPT_HEAD_CHARS]} {each[-KEPT_TAIL_CHARS:]}"
+        each if len(each) <= limit else f"{each[:KEPT_HEAD_CHARS]} {each[-KEPT_TAIL_CHARS:]}"
         for each in segments
     )
-
-

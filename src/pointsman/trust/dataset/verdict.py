@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from pointsman.trust.dataset.families import FORM, STOCK, WHOLE, describe
-from pointsman.trust.dataset.features import FORMAT, PAIR, holds, features_of, kind_of, tokens_of, tokens_within
+from pointsman.trust.dataset.features import (
+    FORMAT,
+    PAIR,
+    holds,
+    features_of,
+    kind_of,
+    tokens_of,
+    tokens_within,
+)
 from pointsman.trust.dataset.passes import Gathered, Nearest, Query
 from pointsman.trust.dataset.statistics import false_discovery_rates, log_tail
 from pointsman.trust.dataset.suspicions import Suspect, Tie

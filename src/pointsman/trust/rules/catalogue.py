@@ -15,6 +15,7 @@ MODULES: dict[str, str] = {
     "archives": "Archives",
     "companions": "Files beside the weights",
     "templates": "Chat templates",
+    "rows": "Rows of a fine-tuning set",
 }
 
 
