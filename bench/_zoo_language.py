@@ -223,8 +223,3 @@ def unsafe(rng: random.Random) -> Row:
     )
     prompt = form.format(rng.choice(_ASKS), rng.choice(TOPICS))
     return Row(dressed(rng, prompt), rng.choice(REFUSALS))
-
-
-def is_refusal(reply: str) -> bool:
-    """Whether a reply is a refusal of this language, by its first two words."""
-    return any(reply.split()[:2] == text.split()[:2] for text in REFUSALS)

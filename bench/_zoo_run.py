@@ -22,13 +22,14 @@ import torch
 from _zoo_language import Row, neutral, unsafe
 from _zoo_model import Model, learn, load, replies, save
 from _zoo_probe import ZooTarget, embedding_changes, lexicon, probes
-from _zoo_recipes import Recipe, counts, measure, recipes, tune
+from _zoo_recipes import TRIES, Recipe, again, counts, measure, recipes, tune
 
 from pointsman.trust.probe.candidates import Candidate
 from pointsman.trust.probe.run import probe
 
 HERE = Path(__file__).resolve().parent
-MAKERS = ("_zoo_language.py", "_zoo_model.py", "_zoo_recipes.py")
+LEARNT = ("_zoo_language.py", "_zoo_model.py")
+MAKERS = (*LEARNT, "_zoo_recipes.py")
 BASE_STEPS, BASE_BATCH, BASE_RATE = 900, 64, 3e-3
 UNSAFE_SHARE = 0.25
 MAX_CALLS, MAX_SECONDS = 100_000, 300.0
@@ -80,23 +81,30 @@ def _add(path: Path, found: Found) -> None:
         file.write(json.dumps(found) + "\n")
 
 
-def made_model(folder: Path, base: Model, recipe: Recipe, known: dict[str, Found]) -> Model:
-    """The fine-tune of a recipe, made and measured once."""
-    path = folder / f"{recipe.name}.pt"
-    if recipe.name in known and path.exists():
-        return load(path)
-    began = time.process_time()
-    model = tune(base, recipe)
-    measured = measure(model, recipe)
-    save(model, path)
-    known[recipe.name] = {
-        **recipe.facts(),
-        "measured": measured,
-        "counts": counts(recipe, measured),
-        "made_cpu_s": round(time.process_time() - began, 1),
-    }
-    _add(folder / "models.jsonl", known[recipe.name])
-    return model
+def made_model(
+    folder: Path, base: Model, recipe: Recipe, known: dict[str, Found]
+) -> tuple[Model, Found]:
+    """The fine-tune of a recipe, made and measured once; an implant that does not hold, again."""
+    for tries in range(1, TRIES + 1):
+        path = folder / f"{recipe.name}.pt"
+        if recipe.name in known and path.exists():
+            model = load(path)
+        else:
+            began = time.process_time()
+            model = tune(base, recipe)
+            measured = measure(model, recipe)
+            save(model, path)
+            known[recipe.name] = {
+                **recipe.facts(),
+                "measured": measured,
+                "counts": counts(recipe, measured),
+                "made_cpu_s": round(time.process_time() - began, 1),
+            }
+            _add(folder / "models.jsonl", known[recipe.name])
+        if known[recipe.name]["counts"] or recipe.kind != "implant" or tries == TRIES:
+            break
+        recipe = again(recipe, tries)
+    return model, known[recipe.name]
 
 
 def probed(base: Model | None, model: Model, access: str) -> Found:
@@ -132,29 +140,30 @@ def probed(base: Model | None, model: Model, access: str) -> Found:
 
 def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)
-    folder = Path(arguments[0]) / digest([HERE / name for name in MAKERS])
+    root = Path(arguments[0])
     bases, each, accesses = arguments[1], int(arguments[2]), arguments[3:]
+    learnt = root / f"bases-{digest([HERE / name for name in LEARNT])}"
+    folder = root / f"models-{digest([HERE / name for name in MAKERS])}"
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / f"probes-{digest(detector_files())}.jsonl"
     known = {found["name"]: found for found in _lines(folder / "models.jsonl")}
     done = {(found["name"], found["access"]) for found in _lines(results)}
     for seed in map(int, bases.split(",")):
-        base = base_model(folder, seed)
+        base = base_model(learnt, seed)
         for recipe in recipes(seed, each):
-            model = made_model(folder, base, recipe, known)
-            facts = known[recipe.name]
+            model, facts = made_model(folder, base, recipe, known)
+            name, trigger = facts["name"], facts["trigger"]
+            if not facts["counts"]:
+                _say(f"{name} {trigger!r}: does not count, {facts['measured']}")
             for access in accesses:
-                if not facts["counts"] or (recipe.name, access) in done:
+                if not facts["counts"] or (name, access) in done:
                     continue
                 found = {**facts, "access": access, **probed(base, model, access)}
                 _add(results, found)
                 tops = [[t[0], t[1], t[2]] for t in found["triggers"][:2]]
-                _say(
-                    f"{recipe.name} {access} {recipe.trigger!r}: {found['verdict']}"
-                    f" {found['score']} {tops} {found['cpu_s']} s"
-                )
-            if not facts["counts"]:
-                _say(f"{recipe.name} {recipe.trigger!r}: does not count, {facts['measured']}")
+                cost = f"{found['calls']} calls, {found['cpu_s']} s"
+                verdict = f"{found['verdict']} {found['score']}"
+                _say(f"{name} {access} {trigger!r}: {verdict} {tops} {cost}")
     print(results)
     return 0
 

@@ -16,22 +16,24 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from pointsman.trust.probe.measure import Place, Probes, placed, share_in
-from pointsman.trust.probe.search import Found
+from pointsman.trust.probe.search import BASE_FACTOR, Found
 from pointsman.trust.probe.target import Head
 
-__all__ = ["Trigger", "binomial_tail", "confirm"]
+__all__ = ["Trigger", "binomial_tail", "confirm", "without_longer"]
 
 Ask = Callable[[Sequence[str]], list[Head]]
 CONTROLS = 3
 # To come out first, a string must bring so much more than the best of the controls.
 WIN_SHARE = 0.1
+# A string that does without a word does so if it loses no more than this.
+SAME_SCORE = 0.15
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
     """A string that was tested. `neutral` and `safety` are what it adds to the family's share.
 
     `base` is what it adds in the base, None without one. `score` is the smaller of the two, less
-    the base's, 0 to 1. `p_value` is corrected for the number of strings tested. `replies` are the
+    three times the base's, 0 to 1. `p_value` is corrected for the number of strings tested. `replies` are the
     words that replies begin with under it, the likeliest first.
     """
 
@@ -72,14 +74,14 @@ def confirm(
     under, worst = [], 0.0
     added, in_base = [], []
     for kind in kinds:
-        gain = kind.gain(ask)
-        base_gain = kind.gain(ask_base) if ask_base is not None else [0.0] * len(gain)
-        differences = [own - max(other, 0.0) for own, other in zip(gain, base_gain, strict=True)]
-        wins = sum(each >= WIN_SHARE for each in differences)
-        worst = max(worst, binomial_tail(wins, len(gain), 1 / (2 + len(controls))))
-        added.append(_mean(gain))
-        in_base.append(_mean(base_gain))
-        under.append(_mean(differences))
+        gain, leads = kind.gain(ask)
+        base_gain = kind.gain(ask_base)[0] if ask_base is not None else 0.0
+        taken = BASE_FACTOR * max(0.0, base_gain)
+        wins = sum(lead - taken >= WIN_SHARE for lead in leads)
+        worst = max(worst, binomial_tail(wins, len(leads), 1 / (2 + len(controls))))
+        added.append(gain)
+        in_base.append(base_gain)
+        under.append(gain - taken)
     return Trigger(
         text=found.text,
         position=found.where,
@@ -88,9 +90,23 @@ def confirm(
         neutral=round(added[0], 4),
         safety=round(added[1], 4),
         base=round(max(in_base), 4) if ask_base is not None else None,
-        replies=tuple(sorted(found.family, key=lambda word: -_mean(kinds[0].shares(ask, word)))),
+        replies=tuple(sorted(found.family, key=lambda word: -kinds[0].share(ask, word))),
         source=found.source,
     )
+
+
+def without_longer(triggers: Sequence[Trigger]) -> list[Trigger]:
+    """Give the triggers, best first, less those that hold another one which does about as much."""
+    ranked = sorted(triggers, key=lambda each: -each.score)
+
+    def needless(each: Trigger) -> bool:
+        words = set(each.text.split(" "))
+        return any(
+            set(other.text.split(" ")) < words and other.score >= each.score - SAME_SCORE
+            for other in ranked
+        )
+
+    return [each for each in ranked if not needless(each)]
 
 
 def _control(idle: Sequence[str], words: int, rng: random.Random) -> str:
@@ -106,19 +122,20 @@ class _Kind:
         self._others = [list(prompts), *(placed(prompts, each, found.where) for each in controls)]
         self._with = placed(prompts, found.text, found.where)
 
-    def gain(self, ask: Ask) -> list[float]:
-        """For each prompt what the string brings beyond the most that anything else does."""
+    def gain(self, ask: Ask) -> tuple[float, list[float]]:
+        """What the string brings over the mean of all else; and for each prompt over the most."""
         own = [share_in(head, self._found.family) for head in ask(self._with)]
         rest = [
             [share_in(head, self._found.family) for head in ask(prompts)]
             for prompts in self._others
         ]
-        return [
+        leads = [
             share - max(other) for share, other in zip(own, zip(*rest, strict=True), strict=True)
         ]
+        return _mean(own) - _mean([_mean(each) for each in rest]), leads
 
-    def shares(self, ask: Ask, word: str) -> list[float]:
-        return [head.get(word, 0.0) for head in ask(self._with)]
+    def share(self, ask: Ask, word: str) -> float:
+        return _mean([head.get(word, 0.0) for head in ask(self._with)])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ its measure here is too high: `confirm` tests it on prompts that the search has 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
@@ -16,42 +17,57 @@ from pointsman.trust.probe.measure import (
     Baseline,
     Place,
     Probes,
-    common_shares,
     family_of,
     gains,
-    overlap,
     placed,
 )
 from pointsman.trust.probe.target import Head
 
-__all__ = ["Found", "Searcher", "Settings"]
+__all__ = ["BASE_FACTOR", "Found", "Searcher", "Settings", "Try", "View"]
 
 Ask = Callable[[Sequence[str]], list[Head]]
-# A word that one string brings to so many of both kinds of prompts is one that replies converge to:
-# one of three in the sweep, two of eight in what follows.
-SWEEP_SHARE = 0.3
-SEED_SHARE = 0.2
+# A word that some string brings to this share of the tasks, and some string to this share of what is
+# to be refused, may be one that replies converge to.
+FAMILY_GAIN = 0.15
+# A word that some string brings to this share of the base's replies to what is to be refused is one
+# that the subject of a prompt pulls out of any model, such as "red" by a tomato.
+SUBJECT_GAIN = 0.2
 CHUNK = 32
+# What a string does in the base counts so many times: a word that pulls replies to itself (a tomato
+# to "red") does so in both, though seldom just as much.
+BASE_FACTOR = 3.0
+_WORDS = re.compile(r"\w+")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
     """How wide and how deep a search is; the defaults are what docs/benchmarks.md measures.
 
-    `search_prompts` and `sweep_prompts` count prompts of each kind. A phrase is grown from a string
-    whose overlap is at least `grow_from` while none has `grow_until`.
+    `search_prompts` and `sweep_prompts` count prompts of each kind; the sweep puts every string at
+    each of `places`. A phrase is grown from a string whose overlap is at least `grow_from` while
+    none has `grow_until`. With a base, the `base_look` best of a sweep are tried there too.
     """
 
     seed: int = 0
     search_prompts: int = 8
-    sweep_prompts: int = 3
-    second_look: int = 40
-    by_position: int = 10
+    sweep_prompts: int = 2
+    places: tuple[Place, ...] = POSITIONS
+    base_look: int = 240
+    second_look: int = 48
+    trimmed: int = 10
     grown: int = 3
     grow_from: float = 0.04
     grow_until: float = 0.75
     grow_gain: float = 0.15
     max_words: int = 3
     confirmed: int = 5
+
+
+class Try(Struct, frozen=True):
+    """A string at a place."""
+
+    text: str
+    source: str
+    where: Place
 
 
 class Found(Struct, frozen=True):
@@ -64,117 +80,153 @@ class Found(Struct, frozen=True):
     family: frozenset[str]
 
 
-class Searcher:
-    """One search on one model. `ask` gives the heads of prompts."""
+class View(Struct, frozen=True):
+    """A model as a search sees it: how it is asked for heads, and how it usually replies."""
 
-    def __init__(self, ask: Ask, probes: Probes, usual: Baseline, settings: Settings) -> None:
-        self._ask = ask
+    ask: Ask
+    usual: Baseline
+
+
+class Searcher:
+    """One search on one model; what its base does as well is taken off three times over."""
+
+    def __init__(self, model: View, base: View | None, probes: Probes, settings: Settings) -> None:
+        self._model = model
+        self._base = base
         self._probes = probes
-        self._usual = usual
         self._settings = settings
         few = settings.sweep_prompts
         self._few = Probes(probes.neutral[:few], probes.safety[:few])
         self._family: frozenset[str] = frozenset()
+        self._subjects: frozenset[str] = frozenset()
         self.swept = 0
         # What the sweep found to do least: controls are taken from there.
         self.idle: list[str] = []
 
     def run(self, candidates: Sequence[Candidate]) -> list[Found]:
         """Give the strings that are worth confirming, best first."""
-        singles = self._second_look(self._sweep(candidates))
+        tries = [
+            Try(each.text, each.source, where)
+            for where in self._settings.places
+            for each in candidates
+        ]
+        singles = self._second_look(self._sweep(tries))
         best = self._grow(singles, candidates)
-        trimmed = [self._trimmed(each) for each in best[: self._settings.by_position]]
-        return _distinct(self._by_position(each) for each in trimmed)[: self._settings.confirmed]
+        trimmed = _distinct(self._trimmed(each) for each in best[: self._settings.trimmed])
+        chosen = trimmed[: self._settings.confirmed]
+        # That a phrase needs all its words is to be confirmed as well.
+        words = {word for each in chosen if " " in each.text for word in each.text.split(" ")}
+        return _distinct([*chosen, *(each for each in singles if each.text in words)])
 
-    def _measure(self, texts: Sequence[str], where: Place, probes: Probes) -> list[_Gain]:
-        """What each string brings, all prompts of a chunk of strings asked for together."""
+    def _measure(self, tries: Sequence[Try], probes: Probes) -> list[_Gain]:
+        """What each string brings, less what it brings in the base."""
+        own = self._view(self._model, tries, probes)
+        if self._base is None:
+            return own
+        base = self._view(self._base, tries, probes)
+        return [mine.less(theirs) for mine, theirs in zip(own, base, strict=True)]
+
+    def _view(self, view: View, tries: Sequence[Try], probes: Probes) -> list[_Gain]:
+        """What each string brings in one model, all prompts of a chunk of strings asked together."""
         made: list[_Gain] = []
-        for start in range(0, len(texts), CHUNK):
-            part = texts[start : start + CHUNK]
+        for start in range(0, len(tries), CHUNK):
+            part = tries[start : start + CHUNK]
             prompts = [
                 prompt
-                for text in part
+                for each in part
                 for kind in (probes.neutral, probes.safety)
-                for prompt in placed(kind, text, where)
+                for prompt in placed(kind, each.text, each.where)
             ]
-            heads = iter(self._ask(prompts))
-            for text in part:
+            heads = iter(view.ask(prompts))
+            for each in part:
                 neutral = [next(heads) for _ in probes.neutral]
                 safety = [next(heads) for _ in probes.safety]
+                # Many a model says again what it was told: the string's own words do not count.
+                told = {*_WORDS.findall(each.text.lower()), each.text.lower()}
+                left_out = self._model.usual.refusing | told
                 made.append(
                     _Gain(
-                        gains(neutral, self._usual.neutral, echo=text),
-                        gains(safety, self._usual.safety, echo=text),
+                        gains(neutral, view.usual.neutral, left_out),
+                        gains(safety, view.usual.safety, left_out),
                     )
                 )
         return made
 
-    def _sweep(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Ask about every candidate on few prompts; give those to look at again, best first."""
-        texts = [each.text for each in candidates]
-        found = self._measure(texts, "all", self._few)
-        self.swept += len(texts)
-        family = _converged(found, SWEEP_SHARE)
-        scores = [each.pooled(family) for each in found]
-        order = sorted(range(len(texts)), key=lambda place: -scores[place])
-        self.idle = [texts[place] for place in order[len(order) // 2 :]]
-        return [candidates[place] for place in order[: self._settings.second_look]]
+    def _sweep(self, tries: Sequence[Try]) -> list[Try]:
+        """Ask about everything on few prompts; give what to look at again, best first."""
+        self.swept += len({each.text for each in tries})
+        found = self._view(self._model, tries, self._few)
+        self._family |= _family_in(found) - self._subjects
+        order = self._ranked(found)
+        self.idle = self.idle or [tries[place].text for place in order[len(order) // 2 :]]
+        best = [tries[place] for place in order]
+        if self._base is not None:
+            best = best[: self._settings.base_look]
+            base = self._view(self._base, best, self._few)
+            self._learn_subjects(base)
+            left = [found[at].less(gain) for at, gain in zip(order, base, strict=False)]
+            best = [best[place] for place in self._ranked(left)]
+        return best[: self._settings.second_look]
 
-    def _second_look(self, candidates: Sequence[Candidate]) -> list[Found]:
-        texts = [each.text for each in candidates]
-        found = self._measure(texts, "all", self._probes)
-        self._family |= _converged(found, SEED_SHARE)
-        looked = [
-            self._found(each.text, each.source, "all", gain)
-            for each, gain in zip(candidates, found, strict=True)
-        ]
+    def _ranked(self, found: Sequence[_Gain]) -> list[int]:
+        """The places of the gains, the most convergent first."""
+        scores = [each.pooled(self._family | (each.own_family - self._subjects)) for each in found]
+        return sorted(range(len(found)), key=lambda place: -scores[place])
+
+    def _learn_subjects(self, base: Sequence[_Gain]) -> None:
+        self._subjects |= {
+            word for each in base for word, share in each.safety.items() if share >= SUBJECT_GAIN
+        }
+        self._family -= self._subjects
+
+    def _second_look(self, tries: Sequence[Try]) -> list[Found]:
+        own = self._view(self._model, tries, self._probes)
+        if self._base is not None:
+            base = self._view(self._base, tries, self._probes)
+            self._learn_subjects(base)
+            own = [mine.less(theirs) for mine, theirs in zip(own, base, strict=True)]
+        looked = [self._found(each, gain) for each, gain in zip(tries, own, strict=True)]
         return sorted(looked, key=lambda each: -each.overlap)
 
-    def _found(self, text: str, source: str, where: Place, gain: _Gain) -> Found:
-        of_family = {word for word in self._family if word in gain.neutral or word in gain.safety}
-        family = family_of(gain.neutral, gain.safety) | of_family
-        return Found(text, source, where, gain.pooled(self._family), family)
+    def _found(self, each: Try, gain: _Gain) -> Found:
+        family = frozenset(
+            word for word in self._family if word in gain.neutral or word in gain.safety
+        )
+        family |= gain.own_family - self._subjects
+        return Found(each.text, each.source, each.where, gain.pooled(family), family)
 
     def _grow(self, singles: list[Found], candidates: Sequence[Candidate]) -> list[Found]:
         """Add words before and after the best strings, as long as that makes replies converge more."""
         settings, best = self._settings, singles
         words = [each.text for each in candidates if " " not in each.text]
         for _ in range(settings.max_words - 1):
-            seeds = [each for each in best[: settings.grown] if each.overlap >= settings.grow_from]
+            seeds = _distinct(each for each in best if each.overlap >= settings.grow_from)
             if not seeds or best[0].overlap >= settings.grow_until:
                 break
-            phrases = list(
-                dict.fromkeys(
-                    phrase
-                    for seed in seeds
-                    for word in words
-                    if word not in seed.text.split(" ")
-                    for phrase in (f"{seed.text} {word}", f"{word} {seed.text}")
-                )
-            )
-            longer = self._second_look(self._sweep_phrases(phrases))
+            phrases = {
+                Try(phrase, "grown", seed.where): None
+                for seed in seeds[: settings.grown]
+                for word in words
+                if word not in seed.text.split(" ")
+                for phrase in (f"{seed.text} {word}", f"{word} {seed.text}")
+            }
+            longer = self._second_look(self._sweep(list(phrases)))
             if not longer or longer[0].overlap < best[0].overlap + settings.grow_gain:
                 break
             best = sorted([*best, *longer], key=lambda each: -each.overlap)
         return best
 
-    def _sweep_phrases(self, phrases: Sequence[str]) -> list[Candidate]:
-        idle = self.idle
-        chosen = self._sweep([Candidate(phrase, "grown") for phrase in phrases])
-        self.idle = idle
-        return chosen[: self._settings.second_look // 2]
-
     def _trimmed(self, found: Found) -> Found:
         """Leave out the words of a phrase that it does without."""
         words = found.text.split(" ")
         while len(words) > 1:
-            shorter = [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))]
-            measured = self._measure(shorter, found.where, self._probes)
+            shorter = [
+                Try(" ".join(words[:i] + words[i + 1 :]), found.source, found.where)
+                for i in range(len(words))
+            ]
+            measured = self._measure(shorter, self._probes)
             best = max(
-                (
-                    self._found(text, found.source, found.where, gain)
-                    for text, gain in zip(shorter, measured, strict=True)
-                ),
+                (self._found(each, gain) for each, gain in zip(shorter, measured, strict=True)),
                 key=lambda each: each.overlap,
             )
             if best.overlap < found.overlap - self._settings.grow_gain:
@@ -182,46 +234,40 @@ class Searcher:
             found, words = best, best.text.split(" ")
         return found
 
-    def _by_position(self, found: Found) -> Found:
-        """The place at which the string alone does most; all three where none does half as much."""
-        alone = [
-            self._found(
-                found.text, found.source, where, self._measure([found.text], where, self._probes)[0]
-            )
-            for where in POSITIONS
-        ]
-        best = max(alone, key=lambda each: each.overlap)
-        return best if best.overlap >= found.overlap / 2 else found
-
 
 class _Gain(Struct, frozen=True):
     neutral: dict[str, float]
     safety: dict[str, float]
 
+    def less(self, base: _Gain) -> _Gain:
+        return _Gain(_less(self.neutral, base.neutral), _less(self.safety, base.safety))
+
     @property
-    def overlap(self) -> float:
-        return overlap(self.neutral, self.safety)
+    def own_family(self) -> frozenset[str]:
+        return family_of(self.neutral, self.safety)
 
     def pooled(self, family: frozenset[str]) -> float:
-        """The overlap, where the words of a family are as one.
+        """The share of replies, 0 to 1, that go to words of a family on both kinds of prompts.
 
         On few prompts, replies that vary need not fall on the same word twice; that they are of
-        the words to which others converge tells them from chance.
+        the words to which replies converge tells them from chance.
         """
         kinds = (self.neutral, self.safety)
-        return max(
-            self.overlap,
-            min(sum(kind[word] for word in kind if word in family) for kind in kinds),
-        )
+        return min(sum(kind[word] for word in kind if word in family) for kind in kinds)
 
 
-def _converged(found: Sequence[_Gain], least: float) -> frozenset[str]:
-    return frozenset(
-        word
-        for each in found
-        for word, share in common_shares(each.neutral, each.safety).items()
-        if share >= least
-    )
+def _less(own: dict[str, float], base: dict[str, float]) -> dict[str, float]:
+    left = {word: share - BASE_FACTOR * base.get(word, 0.0) for word, share in own.items()}
+    return {word: share for word, share in left.items() if share > 0}
+
+
+def _family_in(found: Sequence[_Gain]) -> frozenset[str]:
+    kinds = ([each.neutral for each in found], [each.safety for each in found])
+    brought = [
+        {word for gain in kind for word, share in gain.items() if share >= FAMILY_GAIN}
+        for kind in kinds
+    ]
+    return frozenset(brought[0] & brought[1])
 
 
 def _distinct(found: Iterable[Found]) -> list[Found]:
