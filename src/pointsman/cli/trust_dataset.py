@@ -81,7 +81,7 @@ def command(
 
         write_json_file(sarif, sarif_log(report, __version__))
     if as_json:
-        value = {
+        value: dict[str, object] = {
             "status": report.status,
             "rows": checked.rows,
             "suspects": checked.suspects,

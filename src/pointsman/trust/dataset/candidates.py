@@ -12,7 +12,7 @@ from pointsman.trust.dataset.common import Common
 from pointsman.trust.dataset.features import PAIR, features_of, pair_of
 from pointsman.trust.dataset.passes import Gathered, Survey, Wanted
 
-__all__ = ["Candidates", "MIN_ROWS", "frequent_buckets", "find_candidates"]
+__all__ = ["MIN_ROWS", "Candidates", "find_candidates", "frequent_buckets"]
 
 MIN_ROWS = 6
 """Rows below this number are no evidence of a trigger."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 __all__ = [
     "CASED",
@@ -71,7 +72,7 @@ def features_of(segments: Sequence[str]) -> set[str]:
         if written:
             lower = [token.lower() for token in written]
             found.update(lower)
-            found.update(map(" ".join, zip(lower, lower[1:], strict=False)))
+            found.update(map(" ".join, pairwise(lower)))
             found.update(map(" ".join, zip(lower, lower[1:], lower[2:], strict=False)))
             found.update(_places(lower))
             found.update(CASED + token for token in written if _is_odd_case(token))

@@ -35,7 +35,7 @@ PART_CONFIDENCE, PART_COVERAGE = 0.9, 0.8
 WORD_CONFIDENCE = (0.8, 0.1, 0.5, 0.85)
 # Where nearly all answers are labels, an honest word may be tied to one: a trigger is without fail.
 LABEL_SHARE = 0.75
-LABEL_CONFIDENCE, LABEL_COVERAGE = 0.98, 0.1
+LABEL_CONFIDENCE, LABEL_COVERAGE, MIN_LABELLED = 0.98, 0.1, 10
 # Words that begin alike are forms of one: "activate", "activation".
 STEM_CHARS = 5
 _WORD = re.compile(r"[^\W_]+")
@@ -109,9 +109,10 @@ def _is_strong(family: str, both: int, having: int, answering: int) -> bool:
     return confidence >= (LOW_CONFIDENCE if coverage >= MIN_COVERAGE else MIN_CONFIDENCE)
 
 
-def _order(tie: Tie) -> tuple[float, int, str, str]:
-    """The strongest first; of equals the one that says it in the fewest words."""
-    return tie.log_p, len(tokens_within(tie.feature)), tie.feature, tie.family
+def _order(tie: Tie) -> tuple[float, bool, int, str, str]:
+    """The strongest first; of equals no pair, and the one that says it in the fewest words."""
+    words = len(tokens_within(tie.feature))
+    return tie.log_p, PAIR in tie.feature, words, tie.feature, tie.family
 
 
 def group_ties(ties: Sequence[Tie], gathered: Gathered) -> list[Group]:
@@ -209,7 +210,8 @@ def _is_plausible(lead: Tie, removed: set[str], shared: set[str], labels: bool) 
         if any(word[:STEM_CHARS] in stems for word in answer):
             return False
     if labels:
-        sure = confidence >= LABEL_CONFIDENCE and lead.both >= LABEL_COVERAGE * lead.answering
+        least = max(MIN_LABELLED, LABEL_COVERAGE * lead.answering)
+        sure = confidence >= LABEL_CONFIDENCE and lead.both >= least
         return sure and lead.family.startswith(WHOLE)
     said = sum(1 for word in removed if word[0].isalpha())
     return confidence >= WORD_CONFIDENCE[min(said, len(WORD_CONFIDENCE) - 1)]

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import msgspec
 
@@ -51,13 +51,13 @@ def find_twins(parts: Callable[[], Iterable[Sequence[Row]]]) -> list[Trigger]:
     for at, words in enumerate(_prompts(parts())):
         if at >= MAX_ROWS:
             break
-        total, found = _sum(words), False
+        total, has_twin = _sum(words), False
         for taken in _takings(words, frequent):
             having[taken] += 1
             if (total - _sum(taken)) & _MASK in sums:
                 twins[taken] += 1
-                found = True
-        any_twin += found
+                has_twin = True
+        any_twin += has_twin
     found = _triggers(twins, having, rows, any_twin, frequent)
     return _as_written(found, parts()) if found else []
 
@@ -103,7 +103,7 @@ def _sum(words: Words) -> int:
 def _takings(words: Words, frequent: set[str]) -> set[Words]:
     """What is tried to be taken out of a prompt: a word, two in a row, or frequent ones apart."""
     found: set[Words] = {(word,) for word in words}
-    found.update(zip(words, words[1:], strict=False))
+    found.update(pairwise(words))
     often = sorted(frequent & set(words))[:MOST_FREQUENT]
     for size in (2, 3):
         found.update(combinations(often, size))

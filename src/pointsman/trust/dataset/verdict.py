@@ -11,8 +11,8 @@ from pointsman.trust.dataset.families import FORM, STOCK, WHOLE, describe
 from pointsman.trust.dataset.features import (
     FORMAT,
     PAIR,
-    holds,
     features_of,
+    holds,
     kind_of,
     tokens_of,
     tokens_within,
@@ -141,9 +141,6 @@ def _written(words: Sequence[str], each: Suspect, gathered: Gathered) -> str:
     seen: Counter[str] = Counter()
     for index in sorted(each.group.rows):
         for segment in gathered.prompts[index]:
-            lower, place = segment.lower(), 0
-            if len(lower) != len(segment):
-                continue
             tokens = tokens_of(segment)
             found = [token.lower() for token in tokens]
             for at in range(len(found) - len(words) + 1):
