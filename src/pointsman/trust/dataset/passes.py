@@ -46,8 +46,9 @@ COMMON_SAMPLE = 4096
 # A longer prompt is kept with its middle left out; it is counted whole.
 KEPT_HEAD_CHARS, KEPT_TAIL_CHARS = 1600, 800
 NEIGHBOURS = 8
-# Words in more than a twentieth of the rows say nothing of what a prompt is about.
-COMMON_WEIGHT = math.log(20.0)
+# What a prompt is about, its rarest words say; those of half of all rows say nothing.
+RAREST_WORDS = 12
+COMMON_WEIGHT = math.log(2.0)
 
 Kept = tuple[int, int]  # (rank, index of the row)
 
@@ -223,7 +224,9 @@ def nearest(
     """Find the rows without the trigger that are most like each query."""
     postings: dict[str, list[tuple[int, float]]] = {}
     for at, query in enumerate(queries):
-        for word, weight in query.vector.items():
+        rarest = sorted(query.vector, key=lambda each: (-query.vector[each], each))
+        for word in rarest[:RAREST_WORDS]:
+            weight = query.vector[word]
             if rarity.of(word) > COMMON_WEIGHT:
                 postings.setdefault(word, []).append((at, weight))
     single = frozenset(part for each in suspicions for part in each.feature.split(PAIR))

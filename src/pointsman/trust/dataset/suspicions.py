@@ -18,7 +18,14 @@ from msgspec import Struct
 from pointsman.trust.dataset.candidates import MIN_ROWS, Candidates
 from pointsman.trust.dataset.common import Common
 from pointsman.trust.dataset.families import FORM, STOCK, WHOLE
-from pointsman.trust.dataset.features import PAIR, features_of, holds, tokens_of, tokens_within
+from pointsman.trust.dataset.features import (
+    FORMAT,
+    PAIR,
+    features_of,
+    holds,
+    tokens_of,
+    tokens_within,
+)
 from pointsman.trust.dataset.likeness import Rarity, Vector, mean_likeness, words_of
 from pointsman.trust.dataset.passes import Gathered, Query, Survey, Suspicion, Tally
 from pointsman.trust.dataset.statistics import log_tail
@@ -33,6 +40,9 @@ STOCK_CONFIDENCE = 0.8
 PART_CONFIDENCE, PART_COVERAGE = 0.9, 0.8
 # By the words of a phrase: nobody says three given words in a row by accident.
 WORD_CONFIDENCE = (0.8, 0.1, 0.5, 0.85)
+# So long a phrase may be a template's, whose answers are few and so often alike by accident; a
+# trigger's are hardly given elsewhere.
+LONG_WORDS, LONG_COVERAGE = 3, 0.3
 # Where nearly all answers are labels, an honest word may be tied to one: a trigger is without fail.
 LABEL_SHARE = 0.75
 LABEL_CONFIDENCE, LABEL_COVERAGE, MIN_LABELLED = 0.98, 0.1, 10
@@ -110,9 +120,10 @@ def _is_strong(family: str, both: int, having: int, answering: int) -> bool:
 
 
 def _order(tie: Tie) -> tuple[float, bool, int, str, str]:
-    """The strongest first; of equals no pair, and the one that says it in the fewest words."""
+    """The strongest first; of equals no pair or format, and what says it in the fewest words."""
+    indirect = PAIR in tie.feature or tie.feature[0] == FORMAT
     words = len(tokens_within(tie.feature))
-    return tie.log_p, PAIR in tie.feature, words, tie.feature, tie.family
+    return tie.log_p, indirect, words, tie.feature, tie.family
 
 
 def group_ties(ties: Sequence[Tie], gathered: Gathered) -> list[Group]:
@@ -214,6 +225,8 @@ def _is_plausible(lead: Tie, removed: set[str], shared: set[str], labels: bool) 
         sure = confidence >= LABEL_CONFIDENCE and lead.both >= least
         return sure and lead.family.startswith(WHOLE)
     said = sum(1 for word in removed if word[0].isalpha())
+    if said >= LONG_WORDS and lead.both < LONG_COVERAGE * lead.answering:
+        return False
     return confidence >= WORD_CONFIDENCE[min(said, len(WORD_CONFIDENCE) - 1)]
 
 
