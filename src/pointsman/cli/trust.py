@@ -13,6 +13,7 @@ _VERBS = {
     "dataset": "trust_dataset",
     "probe": "trust_probe",
     "scan": "trust_scan",
+    "self": "trust_self",
 }
 
 

@@ -20,8 +20,11 @@ _COLOURS = {"low": "cyan", "medium": "yellow", "high": "red", "critical": "brigh
 WIDTH = 96
 
 
-def report_lines(report: Report, subject: str) -> Iterator[str]:
-    """Give a report as lines for a person: each rule once, with where, why and what to do."""
+def report_lines(report: Report, subject: str, thing: str = "file") -> Iterator[str]:
+    """Give a report as lines for a person: each rule once, with where, why and what to do.
+
+    `thing` is what the report's `checked` are, one of them.
+    """
     ordered = sorted(report.findings, key=_place(report))
     for _, group in groupby(ordered, key=lambda each: (each.severity, each.rule)):
         found = list(group)
@@ -37,7 +40,7 @@ def report_lines(report: Report, subject: str) -> Iterator[str]:
         for reason in report.incomplete:
             yield f"  {reason}"
         yield ""
-    yield _verdict(report, subject)
+    yield _verdict(report, subject, thing)
 
 
 def _place(report: Report) -> Any:
@@ -64,8 +67,8 @@ def _wrapped(word: str, text: str) -> Iterator[str]:
         )
 
 
-def _verdict(report: Report, subject: str) -> str:
-    checked = f"{len(report.checked)} file{'' if len(report.checked) == 1 else 's'}"
+def _verdict(report: Report, subject: str, thing: str) -> str:
+    checked = f"{len(report.checked)} {thing}{'' if len(report.checked) == 1 else 's'}"
     if report.status == "findings":
         more = (
             f", and {len(report.incomplete)} things could not be checked"

@@ -16,6 +16,7 @@ MODULES: dict[str, str] = {
     "companions": "Files beside the weights",
     "templates": "Chat templates",
     "rows": "Rows of a fine-tuning set",
+    "environment": "The environment that holds the keys",
 }
 
 
