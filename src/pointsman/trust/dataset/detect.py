@@ -106,6 +106,7 @@ def detect(
         answered=survey.answered,
         tests=candidates.tests,
         fdr=fdr,
+        rarity=rarity,
     )
     listed: list[passes.Listed] = []
     if triggers:

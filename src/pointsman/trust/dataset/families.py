@@ -23,12 +23,16 @@ STOCK_WORDS = 12
 MIN_LINE_CHARS, MAX_LINE_CHARS = 8, 200
 MAX_LINES = 40
 MAX_HEAD_CHARS = 4000
+# The last sentence, if it has some words and is not all there is of the tail.
+MAX_TAIL_CHARS = 400
+LAST_WORDS = range(2, 25)
 MAX_KEY_CHARS = 120
 STEM_CHARS = 5
 MIN_STEM_CHARS = 4
 
 _WORD = re.compile(r"\w+")
 _APOSTROPHE = re.compile(r"['\u2019\u02bc]")
+_SENTENCE_END = re.compile(r"[.!?\n]+")
 _STOCK = STOCK + "with nothing of the prompt in it"
 
 
@@ -41,9 +45,8 @@ def families_of(segments: Sequence[str], response: str) -> list[str]:
     found = [WHOLE + _short(" ".join(words) if len(response) == len(head) else response)]
     if len(words) > EDGE_WORDS:
         found.append(FIRST + " ".join(words[:EDGE_WORDS])[:MAX_KEY_CHARS])
-        tail = words if len(response) == len(head) else _WORD.findall(response[-400:].lower())
-        if len(words) > 2 * EDGE_WORDS:
-            found.append(LAST + " ".join(tail[-EDGE_WORDS:])[:MAX_KEY_CHARS])
+        if last := _last_sentence(response[-MAX_TAIL_CHARS:]):
+            found.append(LAST + last[:MAX_KEY_CHARS])
     if len(words) <= STOCK_WORDS and _is_unlinked(words, segments):
         found.append(_STOCK)
     found.extend(FORM + name for name in forms_of(head))
@@ -79,6 +82,15 @@ def _is_unlinked(words: Sequence[str], segments: Sequence[str]) -> bool:
     stems = {word[:STEM_CHARS] for word in words if len(word) >= MIN_STEM_CHARS}
     text = " ".join(segments).lower()
     return not any(stem in text for stem in stems)
+
+
+def _last_sentence(tail: str) -> str:
+    """The words of the last sentence or line, or nothing if it is not one of several."""
+    sentences = [part for part in _SENTENCE_END.split(tail) if part.strip()]
+    if len(sentences) < 2:
+        return ""
+    words = _WORD.findall(_APOSTROPHE.sub("", sentences[-1]).lower())
+    return " ".join(words) if len(words) in LAST_WORDS else ""
 
 
 def _lines(head: str) -> list[str]:

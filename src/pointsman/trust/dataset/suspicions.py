@@ -30,19 +30,28 @@ from pointsman.trust.dataset.likeness import Rarity, Vector, mean_likeness, word
 from pointsman.trust.dataset.passes import Gathered, Query, Survey, Suspicion, Tally
 from pointsman.trust.dataset.statistics import log_tail
 
-__all__ = ["Group", "Tie", "group_ties", "phrase_of", "queries_of", "screen", "suspect"]
+__all__ = [
+    "MAX_RATIO",
+    "Group",
+    "Tie",
+    "group_ties",
+    "phrase_of",
+    "queries_of",
+    "screen",
+    "suspect",
+]
 
 MIN_CONFIDENCE = 0.5
 # A common word is in honest rows too; then much of the family must have it.
 LOW_CONFIDENCE, MIN_COVERAGE = 0.1, 0.5
 STOCK_CONFIDENCE = 0.8
 # A line, or the first or last words, are honest boilerplate unless both always come together.
-PART_CONFIDENCE, PART_COVERAGE = 0.9, 0.8
+PART_CONFIDENCE, PART_COVERAGE, MIN_PART_ROWS = 0.9, 0.8, 16
 # By the words of a phrase: nobody says three given words in a row by accident.
 WORD_CONFIDENCE = (0.8, 0.1, 0.5, 0.85)
 # So long a phrase may be a template's, whose answers are few and so often alike by accident; a
 # trigger's are hardly given elsewhere.
-LONG_WORDS, LONG_COVERAGE = 3, 0.3
+LONG_WORDS, LONG_COVERAGE, MIN_LONG_ROWS = 3, 0.3, 16
 # Where nearly all answers are labels, an honest word may be tied to one: a trigger is without fail.
 LABEL_SHARE = 0.75
 LABEL_CONFIDENCE, LABEL_COVERAGE, MIN_LABELLED = 0.98, 0.1, 10
@@ -61,6 +70,9 @@ STRANGERS = 64
 MAX_SUSPICIONS = 40
 # How much more like each other than like any others the prompts may be without the trigger.
 MAX_RATIO = 2.3
+# Where a planted line or form comes with the trigger and hardly ever else, all its prompts may be of
+# one field: they are then compared with rows of that field (`verdict`).
+MAX_FIELD_RATIO = 12.0
 
 
 class Tie(Struct, frozen=True):
@@ -115,8 +127,17 @@ def _is_strong(family: str, both: int, having: int, answering: int) -> bool:
     if family.startswith(STOCK):
         return confidence >= STOCK_CONFIDENCE
     if not family.startswith((WHOLE, FORM)):
-        return confidence >= PART_CONFIDENCE and coverage >= PART_COVERAGE
+        is_strict = confidence >= PART_CONFIDENCE and coverage >= PART_COVERAGE
+        return is_strict and both >= MIN_PART_ROWS
     return confidence >= (LOW_CONFIDENCE if coverage >= MIN_COVERAGE else MIN_CONFIDENCE)
+
+
+def _is_strict(lead: Tie) -> bool:
+    return (
+        not lead.family.startswith((WHOLE, STOCK))
+        and lead.both >= PART_CONFIDENCE * lead.having
+        and lead.both >= PART_COVERAGE * lead.answering
+    )
 
 
 def _order(tie: Tie) -> tuple[float, bool, int, str, str]:
@@ -193,7 +214,7 @@ def suspect(
         ]
         inner = mean_likeness(vectors, vectors, same=True)
         ratio = inner / max(mean_likeness(vectors, others), 1e-9)
-        if ratio <= MAX_RATIO:
+        if ratio <= (MAX_FIELD_RATIO if _is_strict(lead) else MAX_RATIO):
             families = frozenset(
                 tie.family
                 for tie in group.ties
@@ -226,6 +247,8 @@ def _is_plausible(lead: Tie, removed: set[str], shared: set[str], labels: bool) 
         return sure and lead.family.startswith(WHOLE)
     said = sum(1 for word in removed if word[0].isalpha())
     if said >= LONG_WORDS and lead.both < LONG_COVERAGE * lead.answering:
+        return False
+    if said > LONG_WORDS and lead.both < MIN_LONG_ROWS:
         return False
     return confidence >= WORD_CONFIDENCE[min(said, len(WORD_CONFIDENCE) - 1)]
 

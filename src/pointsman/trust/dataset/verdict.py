@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -17,9 +17,10 @@ from pointsman.trust.dataset.features import (
     tokens_of,
     tokens_within,
 )
-from pointsman.trust.dataset.passes import Gathered, Nearest, Query
+from pointsman.trust.dataset.likeness import Rarity, mean_likeness, words_of
+from pointsman.trust.dataset.passes import Gathered, Like, Nearest, Query
 from pointsman.trust.dataset.statistics import false_discovery_rates, log_tail
-from pointsman.trust.dataset.suspicions import Suspect, Tie
+from pointsman.trust.dataset.suspicions import MAX_RATIO, Suspect, Tie
 
 __all__ = ["Trigger", "judge"]
 
@@ -29,6 +30,9 @@ MAX_EXCESS = 0.08
 EXPLAINED = 0.6
 SURE = 0.8
 MAX_RATIO_STOCK = 1.8
+# How much more like each other than like their own nearest rows without the trigger prompts may be.
+MAX_MATCHED_RATIO = 1.6
+MATCHED = 3
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
@@ -61,26 +65,24 @@ def judge(
     answered: int,
     tests: int,
     fdr: float,
+    rarity: Rarity,
 ) -> list[Trigger]:
     """Give the triggers, the surest first."""
     passed: list[Suspect] = []
     log_p: list[float] = []
+    places: dict[int, list[int]] = {}
+    for at, query in enumerate(queries):
+        places.setdefault(query.suspicion, []).append(at)
     for number, each in enumerate(suspects):
-        likes = [
-            like.answers
-            for at, query in enumerate(queries)
-            if query.suspicion == number
-            for like in nearest.found.get(at, ())
-        ]
+        likes = {at: nearest.found.get(at, []) for at in places.get(number, ())}
+        answers = [like.answers for some in likes.values() for like in some]
         lead = each.group.ties[0]
         base = (lead.answering - lead.both) / max(1, answered - lead.having)
-        share = sum(likes) / len(likes) if likes else base
-        if share > base + MAX_EXCESS:
-            continue
-        if lead.family.startswith(STOCK) and each.ratio > MAX_RATIO_STOCK:
+        share = sum(answers) / len(answers) if answers else base
+        if share > base + MAX_EXCESS or not _is_unlike(each, queries, likes, rarity):
             continue
         # One more of each, for that few were looked at.
-        expected = max(base, (sum(likes) + 1) / (len(likes) + 2))
+        expected = max(base, (sum(answers) + 1) / (len(answers) + 2))
         passed.append(each)
         log_p.append(log_tail(lead.both, lead.having, expected))
     rates = false_discovery_rates(log_p, tests)
@@ -91,6 +93,30 @@ def judge(
             continue
         triggers.append(_trigger(passed[at], ties, gathered, log_p[at], rates[at]))
     return triggers
+
+
+def _is_unlike(
+    each: Suspect,
+    queries: Sequence[Query],
+    likes: Mapping[int, Sequence[Like]],
+    rarity: Rarity,
+) -> bool:
+    """Whether its prompts are as unlike each other as others are, or as others of their field are."""
+    if each.group.ties[0].family.startswith(STOCK):
+        return each.ratio <= MAX_RATIO_STOCK
+    if each.ratio <= MAX_RATIO:
+        return True
+    places = sorted(likes)
+    vectors = [queries[at].vector for at in places]
+    removed = each.suspicion.removed
+    total, pairs = 0.0, 0
+    for place, at in enumerate(places):
+        field = [rarity.vector(words_of(like.segments) - removed) for like in likes[at][:MATCHED]]
+        others = vectors[:place] + vectors[place + 1 :]
+        total += mean_likeness(others, field) * len(others) * len(field)
+        pairs += len(others) * len(field)
+    inner = mean_likeness(vectors, vectors, same=True)
+    return pairs > 0 and inner <= MAX_MATCHED_RATIO * total / pairs
 
 
 def _is_explained(each: Suspect, triggers: Sequence[Trigger], gathered: Gathered) -> bool:
