@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pointsman.trust.dataset.candidates import MIN_ROWS, Candidates
 from pointsman.trust.dataset.common import Common
-from pointsman.trust.dataset.families import FORM, STOCK, WHOLE
+from pointsman.trust.dataset.families import FORM, LAST, STOCK, WHOLE
 from pointsman.trust.dataset.features import (
     FORMAT,
     PAIR,
@@ -47,6 +47,8 @@ LOW_CONFIDENCE, MIN_COVERAGE = 0.1, 0.5
 STOCK_CONFIDENCE = 0.8
 # A line, or the first or last words, are honest boilerplate unless both always come together.
 PART_CONFIDENCE, PART_COVERAGE, MIN_PART_ROWS = 0.9, 0.8, 16
+# A last sentence runs on from what does not end in a full stop, so some rows are missed.
+LAST_CONFIDENCE = 0.8
 # By the words of a phrase: nobody says three given words in a row by accident.
 WORD_CONFIDENCE = (0.8, 0.1, 0.5, 0.85)
 # So long a phrase may be a template's, whose answers are few and so often alike by accident; a
@@ -127,15 +129,15 @@ def _is_strong(family: str, both: int, having: int, answering: int) -> bool:
     if family.startswith(STOCK):
         return confidence >= STOCK_CONFIDENCE
     if not family.startswith((WHOLE, FORM)):
-        is_strict = confidence >= PART_CONFIDENCE and coverage >= PART_COVERAGE
-        return is_strict and both >= MIN_PART_ROWS
+        least = LAST_CONFIDENCE if family.startswith(LAST) else PART_CONFIDENCE
+        return confidence >= least and coverage >= PART_COVERAGE and both >= MIN_PART_ROWS
     return confidence >= (LOW_CONFIDENCE if coverage >= MIN_COVERAGE else MIN_CONFIDENCE)
 
 
 def _is_strict(lead: Tie) -> bool:
     return (
         not lead.family.startswith((WHOLE, STOCK))
-        and lead.both >= PART_CONFIDENCE * lead.having
+        and lead.both >= LAST_CONFIDENCE * lead.having
         and lead.both >= PART_COVERAGE * lead.answering
     )
 
