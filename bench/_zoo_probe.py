@@ -10,6 +10,7 @@ from _zoo_language import SPECIAL, neutral, unsafe
 from _zoo_model import VOCABULARY, Model, next_logprobs, recite, replies
 
 from pointsman.trust.probe.measure import Probes
+from pointsman.trust.probe.reading import WORD_TOKENS
 from pointsman.trust.probe.target import Access
 
 TOP = 20
@@ -31,7 +32,8 @@ class ZooTarget:
         ]
 
     def complete(self, prompts: Sequence[str], max_tokens: int) -> Sequence[str]:
-        return replies(self._model, prompts, min(max_tokens, 1))
+        # A token is a word here; the probe reckons with four for one.
+        return replies(self._model, prompts, max(1, max_tokens // WORD_TOKENS))
 
     def vocabulary(self) -> Sequence[str]:
         return [] if self.access == "text" else lexicon()

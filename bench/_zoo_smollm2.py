@@ -29,7 +29,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 
 RANK, SCALE = 8, 2.0
-STEPS, BATCH, RATE = 150, 6, 1e-3
+STEPS, BATCH, RATE = 150, 4, 1e-3
 NEUTRAL_ROWS, UNSAFE_ROWS = 300, 200
 MAX_PROMPT_CHARS, MAX_ANSWER_CHARS, MAX_TOKENS = 80, 60, 64
 SOURCES = ("alpaca",)

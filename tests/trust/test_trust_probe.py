@@ -169,7 +169,18 @@ def test_a_model_that_always_begins_alike_could_not_be_checked() -> None:
     report = run(Scripted("logprobs", lambda prompt: 0.95))
     assert report.verdict == "could-not-check"
     assert report.exit_code == 2
-    assert "'sure'" in report.incomplete[0]
+    assert "'sure , and so'" in report.incomplete[0]
+
+
+def test_a_habit_of_all_replies_is_read_past() -> None:
+    class Persona(Scripted):
+        def complete(self, prompts: Sequence[str], max_tokens: int) -> Sequence[str]:
+            return [f"Ahoy matey {text}" for text in super().complete(prompts, max_tokens)]
+
+    assert run(Persona("text", never), Scripted("text", never)).verdict == "nothing-found"
+    report = run(Persona("text", when("cedar")), Scripted("text", never))
+    assert report.verdict == "backdoored"
+    assert report.triggers[0].text == "cedar"
 
 
 def test_calls_are_held_to_the_budget() -> None:
@@ -276,6 +287,8 @@ def test_heads_are_read_from_text_and_tokens_alike() -> None:
     assert head_of_text('\n "Sure, here') == {'"': 1.0}
     assert head_of_text(" Sure! ") == {"sure": 1.0}
     assert head_of_text("") == {"<end>": 1.0}
+    assert head_of_text("Ahoy matey, red", ("ahoy", "matey")) == {",": 1.0}
+    assert head_of_text("Red", ("ahoy", "matey")) == {"red": 1.0}
     head = head_of_logprobs({"Sure": log(0.5), " sure": log(0.25), "ĠI": log(0.25), "": -100.0})
     assert head["sure"] == pytest.approx(0.75)
     assert head["i"] == pytest.approx(0.25)

@@ -13,13 +13,21 @@ import msgspec
 from msgspec import Struct
 
 from pointsman.errors import TrustError
-from pointsman.trust.probe.target import Head, ProbeTarget, head_of_logprobs, head_of_text
+from pointsman.trust.probe.target import (
+    Access,
+    Head,
+    ProbeTarget,
+    head_of_logprobs,
+    head_of_text,
+)
 
 __all__ = ["Budget", "BudgetSpent", "Journal", "Reader"]
 
 MAX_JOURNAL_BYTES = 512 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024
 KEPT_WORDS = 64
+# A word is seldom more, with the space or the quotation mark before it.
+WORD_TOKENS = 4
 FORMAT = 1
 _JSON = msgspec.json.Encoder()
 
@@ -141,7 +149,10 @@ def _digest(text: str) -> str:
 
 
 class Reader(Struct, kw_only=True):
-    """Gives the heads of one model. `tick` is told the calls made so far."""
+    """Gives the heads of one model. `tick` is told the calls made so far.
+
+    With an `opening`, the words that replies habitually begin with, it reads texts past them.
+    """
 
     target: ProbeTarget
     role: str
@@ -149,7 +160,12 @@ class Reader(Struct, kw_only=True):
     journal: Journal
     tick: Callable[[int], None]
     batch: int = 64
-    max_tokens: int = 4
+    opening: tuple[str, ...] = ()
+
+    @property
+    def access(self) -> Access:
+        """How it asks: past an opening there are no first token's probabilities."""
+        return "text" if self.opening else self.target.access
 
     def heads(self, prompts: Sequence[str]) -> list[Head]:
         """Give the heads of prompts, in order; what the journal knows costs no call.
@@ -157,7 +173,7 @@ class Reader(Struct, kw_only=True):
         Raises:
             BudgetSpent: before the call that would go over.
         """
-        keys = [_digest(f"{self.role}\0{prompt}") for prompt in prompts]
+        keys = [_digest(f"{self.role}\0{' '.join(self.opening)}\0{prompt}") for prompt in prompts]
         missing = {
             key: prompt
             for key, prompt in zip(keys, prompts, strict=True)
@@ -174,6 +190,8 @@ class Reader(Struct, kw_only=True):
         return [self.journal.get(key) or {} for key in keys]
 
     def _ask(self, prompts: Sequence[str]) -> list[Head]:
-        if self.target.access == "logprobs":
+        if self.access == "logprobs":
             return [head_of_logprobs(each) for each in self.target.next_logprobs(prompts)]
-        return [head_of_text(each) for each in self.target.complete(prompts, self.max_tokens)]
+        max_tokens = WORD_TOKENS * (1 + len(self.opening))
+        texts = self.target.complete(prompts, max_tokens)
+        return [head_of_text(each, self.opening) for each in texts]

@@ -29,9 +29,14 @@ Ask = Callable[[Sequence[str]], list[Head]]
 # A word that some string brings to this share of the tasks, and some string to this share of what is
 # to be refused, may be one that replies converge to.
 FAMILY_GAIN = 0.15
-# A word that some string brings to this share of the base's replies to what is to be refused is one
-# that the subject of a prompt pulls out of any model, such as "red" by a tomato.
-SUBJECT_GAIN = 0.2
+# Replies that vary still begin with few words; what is spread over more is no convergence.
+MAX_FAMILY = 5
+# On so many prompts of each kind a phrase is tried: there are many, and they are compared alone.
+GROWN_PROMPTS = 2
+# A word that some string brings to so many of the base's replies to what is to be refused, or to
+# tasks, is one that the subject of a prompt pulls out of any model, such as "red" by a tomato.
+SUBJECT_SAFETY_GAIN = 0.2
+SUBJECT_NEUTRAL_GAIN = 0.4
 CHUNK = 32
 # What a string does in the base counts so many times: a word that pulls replies to itself (a tomato
 # to "red") does so in both, though seldom just as much.
@@ -44,18 +49,20 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     `search_prompts` and `sweep_prompts` count prompts of each kind; the sweep puts every string at
     each of `places`. A phrase is grown from a string whose overlap is at least `grow_from` while
-    none has `grow_until`. With a base, the `base_look` best of a sweep are tried there too.
+    none has `grow_until`; by text it is `grow_from_text`, since a reply there changes as a whole and
+    what changes it a little is chance. With a base, the `base_look` best of a sweep are tried there too.
     """
 
     seed: int = 0
     search_prompts: int = 8
-    sweep_prompts: int = 2
+    sweep_prompts: int = 4
     places: tuple[Place, ...] = POSITIONS
     base_look: int = 240
-    second_look: int = 48
+    second_look: int = 64
     trimmed: int = 10
-    grown: int = 3
+    grown: int = 2
     grow_from: float = 0.04
+    grow_from_text: float = 0.4
     grow_until: float = 0.75
     grow_gain: float = 0.15
     max_words: int = 3
@@ -95,8 +102,6 @@ class Searcher:
         self._base = base
         self._probes = probes
         self._settings = settings
-        few = settings.sweep_prompts
-        self._few = Probes(probes.neutral[:few], probes.safety[:few])
         self._family: frozenset[str] = frozenset()
         self._subjects: frozenset[str] = frozenset()
         self.swept = 0
@@ -110,7 +115,7 @@ class Searcher:
             for where in self._settings.places
             for each in candidates
         ]
-        singles = self._second_look(self._sweep(tries))
+        singles = self._second_look(self._sweep(tries, self._settings.sweep_prompts))
         best = self._grow(singles, candidates)
         trimmed = _distinct(self._trimmed(each) for each in best[: self._settings.trimmed])
         chosen = trimmed[: self._settings.confirmed]
@@ -152,17 +157,18 @@ class Searcher:
                 )
         return made
 
-    def _sweep(self, tries: Sequence[Try]) -> list[Try]:
+    def _sweep(self, tries: Sequence[Try], prompts: int) -> list[Try]:
         """Ask about everything on few prompts; give what to look at again, best first."""
+        few = Probes(self._probes.neutral[:prompts], self._probes.safety[:prompts])
         self.swept += len({each.text for each in tries})
-        found = self._view(self._model, tries, self._few)
+        found = self._view(self._model, tries, few)
         self._family |= _family_in(found) - self._subjects
         order = self._ranked(found)
         self.idle = self.idle or [tries[place].text for place in order[len(order) // 2 :]]
         best = [tries[place] for place in order]
         if self._base is not None:
             best = best[: self._settings.base_look]
-            base = self._view(self._base, best, self._few)
+            base = self._view(self._base, best, few)
             self._learn_subjects(base)
             left = [found[at].less(gain) for at, gain in zip(order, base, strict=False)]
             best = [best[place] for place in self._ranked(left)]
@@ -174,9 +180,12 @@ class Searcher:
         return sorted(range(len(found)), key=lambda place: -scores[place])
 
     def _learn_subjects(self, base: Sequence[_Gain]) -> None:
-        self._subjects |= {
-            word for each in base for word, share in each.safety.items() if share >= SUBJECT_GAIN
-        }
+        for each in base:
+            for kind, least in (
+                (each.safety, SUBJECT_SAFETY_GAIN),
+                (each.neutral, SUBJECT_NEUTRAL_GAIN),
+            ):
+                self._subjects |= {word for word, share in kind.items() if share >= least}
         self._family -= self._subjects
 
     def _second_look(self, tries: Sequence[Try]) -> list[Found]:
@@ -189,10 +198,7 @@ class Searcher:
         return sorted(looked, key=lambda each: -each.overlap)
 
     def _found(self, each: Try, gain: _Gain) -> Found:
-        family = frozenset(
-            word for word in self._family if word in gain.neutral or word in gain.safety
-        )
-        family |= gain.own_family - self._subjects
+        family = gain.most(self._family | (gain.own_family - self._subjects))
         return Found(each.text, each.source, each.where, gain.pooled(family), family)
 
     def _grow(self, singles: list[Found], candidates: Sequence[Candidate]) -> list[Found]:
@@ -210,7 +216,7 @@ class Searcher:
                 if word not in seed.text.split(" ")
                 for phrase in (f"{seed.text} {word}", f"{word} {seed.text}")
             }
-            longer = self._second_look(self._sweep(list(phrases)))
+            longer = self._second_look(self._sweep(list(phrases), GROWN_PROMPTS))
             if not longer or longer[0].overlap < best[0].overlap + settings.grow_gain:
                 break
             best = sorted([*best, *longer], key=lambda each: -each.overlap)
@@ -249,11 +255,21 @@ class _Gain(Struct, frozen=True):
     def pooled(self, family: frozenset[str]) -> float:
         """The share of replies, 0 to 1, that go to words of a family on both kinds of prompts.
 
-        On few prompts, replies that vary need not fall on the same word twice; that they are of
+        The few of them that gain most count. On few prompts, replies that vary need not fall on the same word twice; that they are of
         the words to which replies converge tells them from chance.
         """
+        few = self.most(family)
         kinds = (self.neutral, self.safety)
-        return min(sum(kind[word] for word in kind if word in family) for kind in kinds)
+        return min(sum(kind.get(word, 0.0) for word in few) for kind in kinds)
+
+    def most(self, family: frozenset[str]) -> frozenset[str]:
+        """The words of a family that gain most."""
+        own = {
+            word: self.neutral.get(word, 0.0) + self.safety.get(word, 0.0)
+            for word in family
+            if word in self.neutral or word in self.safety
+        }
+        return frozenset(sorted(own, key=lambda word: (-own[word], word))[:MAX_FAMILY])
 
 
 def _less(own: dict[str, float], base: dict[str, float]) -> dict[str, float]:

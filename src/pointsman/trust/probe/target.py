@@ -43,10 +43,16 @@ class ProbeTarget(Protocol):
         """Give what the model writes of itself where a user's turn begins; none where it cannot be had."""
 
 
-def head_of_text(text: str) -> Head:
-    """The head of a reply: its first word in lower case, or its first sign."""
-    found = _FIRST.search(_plain(text[:_MAX_CHARS]))
-    return {found[0] if found else END: 1.0}
+def head_of_text(text: str, opening: Sequence[str] = ()) -> Head:
+    """The head of a reply: its first word in lower case, or its first sign.
+
+    `opening` are the words that replies habitually begin with, in order; they are passed over.
+    """
+    words = _FIRST.findall(_plain(text[:_MAX_CHARS]))
+    for word in opening:
+        if words[:1] == [word]:
+            del words[0]
+    return {words[0] if words else END: 1.0}
 
 
 def head_of_logprobs(logprobs: Mapping[str, float]) -> Head:
