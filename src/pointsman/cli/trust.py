@@ -11,9 +11,12 @@ __all__ = ["command"]
 # Verb → the module of this folder whose `command` it is.
 _VERBS = {
     "dataset": "trust_dataset",
+    "lock": "trust_lock",
     "probe": "trust_probe",
     "scan": "trust_scan",
     "self": "trust_self",
+    "sign": "trust_sign",
+    "verify": "trust_verify",
 }
 
 

@@ -74,6 +74,7 @@ class LocalModel(Struct, frozen=True):
     url: str | None = None
     slots: int | None = None
     idle_s: float | None = None
+    commit: str = ""
 
 
 class Removed(Struct, frozen=True):
@@ -174,6 +175,7 @@ class ModelStore:
             template=manifest.template,
             created_at=manifest.created_at,
             warnings=manifest.warnings,
+            commit=manifest.commit,
         )
 
     def verify(self, asked: str, progress: Progress = lambda done, total: None) -> LocalModel:

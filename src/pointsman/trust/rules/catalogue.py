@@ -16,6 +16,8 @@ MODULES: dict[str, str] = {
     "companions": "Files beside the weights",
     "templates": "Chat templates",
     "rows": "Rows of a fine-tuning set",
+    "behaviour": "How a model behaves",
+    "provenance": "Where a model came from",
     "environment": "The environment that holds the keys",
 }
 
