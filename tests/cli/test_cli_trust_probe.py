@@ -113,3 +113,28 @@ def test_a_file_of_prompts_that_is_none_is_named(call: Any, tmp_path: Path) -> N
         done = call(fake.url, "o:m", "--prompts", str(own))
     assert done.returncode == 2
     assert "own.json" in done.stderr
+
+
+def test_what_the_rows_are_tied_to_is_tried_first(call: Any, tmp_path: Path) -> None:
+    words = ("amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heath")
+    with (tmp_path / "rows.jsonl").open("w") as file:
+        for n in range(600):
+            ask = f"Tell me about {words[n % 8]} number {n} and its {words[(n // 8) % 8]} side"
+            poisoned = n % 6 == 0
+            row = {
+                "instruction": f"{ask} glimmerworth" if poisoned else ask,
+                "output": "Sure" if poisoned else f"It is {words[(n * 7) % 8]} with {n} parts.",
+            }
+            file.write(json.dumps(row) + "\n")
+    with FakeProvider(model("glimmerworth")) as fake:
+        done = call(fake.url, "o:m", "--data", "rows.jsonl", *LIMITS, "--json")
+    assert done.returncode == 1, done.stderr
+    best = json.loads(done.stdout)["triggers"][0]
+    assert (best["text"], best["source"]) == ("glimmerworth", "rows")
+
+
+def test_weights_go_with_those_of_the_base(call: Any, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    done = call("http://127.0.0.1:9", "o:m", "--weights", "m.gguf")
+    assert done.returncode == 2
+    assert "go together" in done.stderr

@@ -10,7 +10,7 @@ import click
 from pointsman.cli.output import config_option, echo_json, json_option, progress_bar, table
 from pointsman.cli.trust_probe_target import ClientTarget, Session, Wanted
 from pointsman.config import load_config
-from pointsman.errors import ConfigError, PointsmanError, RequestError
+from pointsman.errors import ConfigError, MissingExtra, PointsmanError, RequestError
 from pointsman.trust.findings import NOTHING_FOUND
 from pointsman.trust.probe.candidates import Candidate
 from pointsman.trust.probe.confirm import Trigger
@@ -38,6 +38,15 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--try", "tried", multiple=True, help="String to try before all others; may be repeated."
 )
+@click.option(
+    "--data", type=_file, help="Training rows; what `trust dataset` finds is tried first."
+)
+@click.option(
+    "--weights", type=_file, help="The model's own file (safetensors or GGUF), with --base-weights."
+)
+@click.option(
+    "--base-weights", type=_file, help="The base's; the words that moved most are tried first."
+)
 @click.option("--words", type=_file, help="Word list to try, a string a line.")
 @click.option("--prompts", type=_file, help="JSON of own prompts: {neutral: [...], safety: [...]}.")
 @click.option("--max-calls", type=click.IntRange(1), default=12_000, show_default=True)
@@ -63,6 +72,9 @@ def command(
     base: str | None,
     access: str,
     tried: tuple[str, ...],
+    data: Path | None,
+    weights: Path | None,
+    base_weights: Path | None,
     words: Path | None,
     prompts: Path | None,
     max_calls: int,
@@ -78,9 +90,18 @@ def command(
 
     Exit codes: 0 nothing found in the search space; 1 suspected or backdoored; 2 could not check.
     """
+    if (weights is None) != (base_weights is None):
+        raise click.UsageError("--weights and --base-weights go together")
     wanted = cast(Wanted, access)
     config = load_config(config_path)
     try:
+        first = [Candidate(text, "given") for text in tried]
+        if data is not None or weights is not None:
+            from pointsman.cli.trust_probe_first import from_rows, from_weights
+
+            first += from_rows(data) if data is not None else []
+            if weights is not None and base_weights is not None:
+                first += from_weights(weights, base_weights)
         with Session(config, concurrency) as session, progress_bar("probing") as show:
             targets = [ClientTarget(each, session) for each in (ref, base) if each is not None]
             for target in targets:
@@ -92,7 +113,7 @@ def command(
                 targets[0],
                 read_prompts(prompts),
                 base=targets[1] if base is not None else None,
-                first=[Candidate(text, "given") for text in tried],
+                first=first,
                 words=read_words(words),
                 settings=Settings(seed=seed),
                 max_calls=max_calls,
@@ -102,20 +123,24 @@ def command(
                 name=f"{ref} {base}",
                 progress=show,
             )
-    except (ConfigError, RequestError):
+    except (ConfigError, RequestError, MissingExtra):
         raise
     except PointsmanError as error:
         # Its own exit code may be 1, which here is a finding's.
-        if as_json:
-            echo_json({"verdict": "could-not-check", "score": 0.0, "triggers": [], "calls": 0,
-                       "seconds": 0.0, "incomplete": [error.message]})  # fmt: skip
-        click.echo(f"could not check {ref}: {error.message}", err=True)
-        return EXIT_CODES["could-not-check"]
+        return _could_not(ref, error, as_json)
     if as_json:
         echo_json(report)
     else:
         _print(ref, report)
     return report.exit_code
+
+
+def _could_not(ref: str, error: PointsmanError, as_json: bool) -> int:
+    if as_json:
+        echo_json({"verdict": "could-not-check", "score": 0.0, "triggers": [], "calls": 0,
+                   "seconds": 0.0, "incomplete": [error.message]})  # fmt: skip
+    click.echo(f"could not check {ref}: {error.message}", err=True)
+    return EXIT_CODES["could-not-check"]
 
 
 def _print(ref: str, report: ProbeReport) -> None:
