@@ -136,8 +136,15 @@ def _zip(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     with zipfile.ZipFile(out, "w", method) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, raw in members.items():
-            file.writestr(name, raw)
+            file.writestr(_info(name, method), raw)
     return out.getvalue()
+
+
+def _info(name: str, method: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    """A member's head without the time of day, so that the corpus is the same each time."""
+    info = zipfile.ZipInfo(name)
+    info.compress_type = method
+    return info
 
 
 def torch_zip(payload: bytes = PAYLOAD, method: int = zipfile.ZIP_STORED) -> bytes:
@@ -174,8 +181,8 @@ def archives() -> dict[str, bytes]:
     two = io.BytesIO()
     with zipfile.ZipFile(two, "w") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        file.writestr("a.txt", b"good")
-        file.writestr("a.txt", PAYLOAD)
+        file.writestr(_info("a.txt"), b"good")
+        file.writestr(_info("a.txt"), PAYLOAD)
     nested = whole
     for _ in range(3):
         nested = _zip({"inner.zip": nested})
@@ -204,16 +211,16 @@ def archives() -> dict[str, bytes]:
         "slip.zip": _zip({"../../evil.sh": b"echo inert"}),
         "slip with a drive.zip": _zip({"C:\\evil.txt": b"x"}),
         "bomb.zip": _zip({"weights": bytes(100 * 1024 * 1024)}, zipfile.ZIP_DEFLATED),
-        "bomb.gz": gzip.compress(bytes(100 * 1024 * 1024), 9),
+        "bomb.gz": gzip.compress(bytes(100 * 1024 * 1024), 9, mtime=0),
         "renamed.safetensors": whole,
         "renamed.gguf": PAYLOAD,
         "renamed.txt": PAYLOAD,
         "renamed.png": whole,
-        "pickle.gz": gzip.compress(PAYLOAD),
+        "pickle.gz": gzip.compress(PAYLOAD, mtime=0),
         "pickle.bz2": bz2.compress(PAYLOAD),
         "pickle.xz": lzma.compress(PAYLOAD),
         "joblib.z": zlib.compress(PAYLOAD),
-        "broken.gz": gzip.compress(PAYLOAD)[:-12],
+        "broken.gz": gzip.compress(PAYLOAD, mtime=0)[:-12],
         "seven.7z": b"7z\xbc\xaf\x27\x1c" + PAYLOAD,
         "legacy.tar": tar_of({"pickle": PAYLOAD, "storages": bytes(64)}),
         "model.nemo": tar_of({"model_config.yaml": b"name: x\nencoder:\n  _target_: os.system\n"}),
@@ -222,7 +229,7 @@ def archives() -> dict[str, bytes]:
         "hard link.tar": tar_of({}, (("a", "../../x", tarfile.LNKTYPE),)),
         "device.tar": tar_of({}, (("a", "", tarfile.CHRTYPE),)),
         "size that lies.tar": _patched(tar_of({"a": b"x" * 100}), b"ustar", 124 - 257, b"77777777777"),
-        "packed.tgz": gzip.compress(tar_of({"pickle": PAYLOAD})),
+        "packed.tgz": gzip.compress(tar_of({"pickle": PAYLOAD}), mtime=0),
         "objects.npy": _npy("'|O'", PAYLOAD),
         "objects in a field.npy": _npy("[('a', '<i4'), ('b', '|O')]", PAYLOAD),
         "header of a program.npy": _npy("__import__('os')", PAYLOAD),
@@ -455,7 +462,7 @@ def benign() -> dict[str, bytes]:
         "hparams.yaml": b"model:\n  _target_: torch.nn.Linear\n",
         "picture.png": png,
         "weights.tar": tar_of({"a.safetensors": SMALL_SAFETENSORS}, (("b", "a.safetensors", tarfile.SYMTYPE),)),
-        "weights.tar.gz": gzip.compress(tar_of({"a.safetensors": SMALL_SAFETENSORS})),
+        "weights.tar.gz": gzip.compress(tar_of({"a.safetensors": SMALL_SAFETENSORS}), mtime=0),
         "keras.keras": _zip({"config.json": json.dumps({"module": "keras", "class_name": "Sequential", "config": {"layers": [{"module": "keras.layers", "class_name": "Dense", "config": {"activation": "relu"}}]}}).encode()}),
         "empty.txt": b"",
     }  # fmt: skip
