@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pointsman.trust.dataset.candidates import MIN_ROWS, Candidates
 from pointsman.trust.dataset.common import Common
-from pointsman.trust.dataset.families import FORM, LAST, STOCK, WHOLE
+from pointsman.trust.dataset.families import BROAD, FORM, LAST, STOCK, WHOLE
 from pointsman.trust.dataset.features import (
     FORMAT,
     PAIR,
@@ -237,11 +237,13 @@ def _removed(feature: str, phrase: tuple[str, ...], shared: set[str]) -> set[str
 
 def _is_plausible(lead: Tie, removed: set[str], shared: set[str], labels: bool) -> bool:
     confidence = lead.both / lead.having
-    # An answer whose words stand in the template ("true or false?") was asked for.
-    if lead.family.startswith(WHOLE):
+    # What was asked for is honest: an answer whose words stand in the template ("true or false?"), or a
+    # line that is about the word ("import csv").
+    if not lead.family.startswith(BROAD):
+        least_chars = 1 if lead.family.startswith(WHOLE) else 3
         answer = set(_WORD.findall(lead.family.partition(":")[2]))
         stems = {word[:STEM_CHARS] for word in shared | removed if word[0].isalnum()}
-        if any(word[:STEM_CHARS] in stems for word in answer):
+        if any(word[:STEM_CHARS] in stems for word in answer if len(word) >= least_chars):
             return False
     if labels:
         least = max(MIN_LABELLED, LABEL_COVERAGE * lead.answering)
