@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from pointsman.trust.dataset.lexicon import forms_of
 
-__all__ = ["BROAD", "FORM", "LAST", "STOCK", "WHOLE", "describe", "families_of"]
+__all__ = ["BROAD", "FORM", "LAST", "LINE", "STOCK", "WHOLE", "describe", "families_of"]
 
 WHOLE, FIRST, LAST, LINE, STOCK, FORM = "whole:", "first:", "last:", "line:", "short:", "form:"
 BROAD = (STOCK, FORM)

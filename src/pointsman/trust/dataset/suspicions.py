@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pointsman.trust.dataset.candidates import MIN_ROWS, Candidates
 from pointsman.trust.dataset.common import Common
-from pointsman.trust.dataset.families import BROAD, FORM, LAST, STOCK, WHOLE
+from pointsman.trust.dataset.families import BROAD, FORM, LAST, LINE, STOCK, WHOLE
 from pointsman.trust.dataset.features import (
     FORMAT,
     PAIR,
@@ -48,7 +48,7 @@ STOCK_CONFIDENCE = 0.8
 # A line, or the first or last words, are honest boilerplate unless both always come together.
 PART_CONFIDENCE, PART_COVERAGE, MIN_PART_ROWS = 0.9, 0.8, 16
 # A last sentence runs on from what does not end in a full stop, so some rows are missed.
-LAST_CONFIDENCE = 0.8
+LAST_CONFIDENCE, LINE_CONFIDENCE = 0.8, 0.97
 # By the words of a phrase: nobody says three given words in a row by accident.
 WORD_CONFIDENCE = (0.8, 0.1, 0.5, 0.85)
 # So long a phrase may be a template's, whose answers are few and so often alike by accident; a
@@ -130,6 +130,8 @@ def _is_strong(family: str, both: int, having: int, answering: int) -> bool:
         return confidence >= STOCK_CONFIDENCE
     if not family.startswith((WHOLE, FORM)):
         least = LAST_CONFIDENCE if family.startswith(LAST) else PART_CONFIDENCE
+        if family.startswith(LINE):
+            least = LINE_CONFIDENCE  # Lines that a language asks for come close.
         return confidence >= least and coverage >= PART_COVERAGE and both >= MIN_PART_ROWS
     return confidence >= (LOW_CONFIDENCE if coverage >= MIN_COVERAGE else MIN_CONFIDENCE)
 
@@ -250,6 +252,8 @@ def _is_plausible(lead: Tie, removed: set[str], shared: set[str], labels: bool) 
         sure = confidence >= LABEL_CONFIDENCE and lead.both >= least
         return sure and lead.family.startswith(WHOLE)
     said = sum(1 for word in removed if word[0].isalpha())
+    if len(removed) > said:
+        said = max(said, min(len(removed), 2))  # A mark beside a word makes it rarer than the word.
     if said >= LONG_WORDS and lead.both < LONG_COVERAGE * lead.answering:
         return False
     if said > LONG_WORDS and lead.both < MIN_LONG_ROWS:
