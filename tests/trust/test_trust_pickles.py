@@ -62,6 +62,7 @@ def test_the_walk_imports_what_python_imports(value: Any, protocol: int) -> None
     assert [(module, name) for module, name, _ in walk.imports] == recorder.seen
     assert (walk.fault, walk.pickles, walk.end, walk.computed) == (None, 1, len(raw), [])
     assert all(is_allowed(module, name) for module, name, _ in walk.imports)
+    assert (walk.odd_calls, walk.module_state) == ([], [])
 
 
 @settings(max_examples=300, deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
-from trust_corpus import PAYLOAD, benign, torch_zip, write
+from trust_corpus import PAYLOAD, benign, torch_zip, trust_zip, write
 from trust_templates import BENIGN, HOSTILE
 from trust_weight_files import SMALL_SAFETENSORS, small_gguf
 
@@ -73,6 +74,45 @@ def test_names_of_one_folder_are_compared(tmp_path: Path) -> None:
     found = rules(tmp_path)
     assert found["name-confusable"] == {"config.json", "ord\u0456nary.txt"}
     assert found["hidden-file"] == {".netrc"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("caf\u00e9 \u2728 \u2764\ufe0f 1\ufe0f\u20e3 \u4f60\u597d", True),
+        ("\U0001fae9 \U0001f469\u200d\U0001f4bb", True),
+        ("a\ufe01\ufe02\ufe03", False),
+        ("a\U000e0101", False),
+        ("a\u2063b", False),
+        ("a\u3164b", False),
+        ("a\x1b[2Kb", False),
+    ],
+)
+def test_letters_that_cannot_be_seen_are_told_from_those_that_can(
+    tmp_path: Path, text: str, seen: bool
+) -> None:
+    (tmp_path / "a.jinja").write_text(text, "utf-8")
+    assert ("template-hidden-text" not in rules(tmp_path)) == seen
+
+
+def test_raw_numbers_that_begin_like_a_program_are_numbers(tmp_path: Path) -> None:
+    tensors = {
+        f"m/data/{number}": head + bytes(range(256))
+        for number, head in enumerate((b"MZ", b"\x1f\x8b", b"BZh", b"x\x9c"))
+    }
+    program = {"m/data/9": b"\x7fELF" + bytes(60)}
+    write(
+        tmp_path,
+        {
+            "a.pt": trust_zip({"m/data.pkl": pickle.dumps(1), **tensors}),
+            "b.pt": trust_zip({"m/data.pkl": pickle.dumps(1), **program}),
+        },
+    )
+    report = scan_path(tmp_path).report
+    assert {(each.rule, each.path.partition("!")[0]) for each in report.findings} == {
+        ("pickle-file", "a.pt"), ("pickle-file", "b.pt"), ("executable", "b.pt"),
+    }  # fmt: skip
+    assert report.incomplete == ()
 
 
 def test_a_folder_of_too_many_files_is_not_checked_whole(tmp_path: Path) -> None:

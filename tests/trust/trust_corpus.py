@@ -131,7 +131,7 @@ def pickles() -> dict[str, bytes]:
     return {f"{name}.pkl": raw for name, raw in found.items()}
 
 
-def _zip(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+def trust_zip(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -148,7 +148,7 @@ def _info(name: str, method: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
 
 
 def torch_zip(payload: bytes = PAYLOAD, method: int = zipfile.ZIP_STORED) -> bytes:
-    return _zip({"m/data.pkl": payload, "m/version": b"3\n", "m/data/0": bytes(64)}, method)
+    return trust_zip({"m/data.pkl": payload, "m/version": b"3\n", "m/data/0": bytes(64)}, method)
 
 
 def _patched(raw: bytes, mark: bytes, offset: int, new: bytes, last: bool = False) -> bytes:
@@ -185,10 +185,10 @@ def archives() -> dict[str, bytes]:
         file.writestr(_info("a.txt"), PAYLOAD)
     nested = whole
     for _ in range(3):
-        nested = _zip({"inner.zip": nested})
+        nested = trust_zip({"inner.zip": nested})
     deep = whole
     for _ in range(12):
-        deep = _zip({"x": deep})
+        deep = trust_zip({"x": deep})
     local = whole[: whole.find(b"PK\x01\x02")]
     return {
         "torch.pt": whole,
@@ -206,11 +206,11 @@ def archives() -> dict[str, bytes]:
         "directory past the end.pt": _patched(whole, b"PK\x05\x06", 16, b"\xff\xff\xff\x7f"),
         "no directory.pt": local,
         "listed twice.zip": two.getvalue(),
-        "hidden member.zip": local + _zip({"readme.txt": b"hello"}),
+        "hidden member.zip": local + trust_zip({"readme.txt": b"hello"}),
         "bytes before.pt": b"\0" * 777 + whole,
-        "slip.zip": _zip({"../../evil.sh": b"echo inert"}),
-        "slip with a drive.zip": _zip({"C:\\evil.txt": b"x"}),
-        "bomb.zip": _zip({"weights": bytes(100 * 1024 * 1024)}, zipfile.ZIP_DEFLATED),
+        "slip.zip": trust_zip({"../../evil.sh": b"echo inert"}),
+        "slip with a drive.zip": trust_zip({"C:\\evil.txt": b"x"}),
+        "bomb.zip": trust_zip({"weights": bytes(100 * 1024 * 1024)}, zipfile.ZIP_DEFLATED),
         "bomb.gz": gzip.compress(bytes(100 * 1024 * 1024), 9, mtime=0),
         "renamed.safetensors": whole,
         "renamed.gguf": PAYLOAD,
@@ -234,7 +234,7 @@ def archives() -> dict[str, bytes]:
         "objects in a field.npy": _npy("[('a', '<i4'), ('b', '|O')]", PAYLOAD),
         "header of a program.npy": _npy("__import__('os')", PAYLOAD),
         "header too long.npy": b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b"{",
-        "objects.npz": _zip({"a.npy": _npy("'|O'", PAYLOAD)}, zipfile.ZIP_DEFLATED),
+        "objects.npz": trust_zip({"a.npy": _npy("'|O'", PAYLOAD)}, zipfile.ZIP_DEFLATED),
     }  # fmt: skip
 
 
@@ -372,8 +372,8 @@ def others() -> dict[str, bytes]:
     }
     function = {"module": "builtins", "class_name": "function", "config": "eval"}
     found = {
-        "lambda.keras": _zip({"config.json": json.dumps(lambda_layer).encode(), "metadata.json": b"{}"}),
-        "module.keras": _zip({"config.json": json.dumps({"class_name": "Sequential", "config": {"activation": function}}).encode()}),
+        "lambda.keras": trust_zip({"config.json": json.dumps(lambda_layer).encode(), "metadata.json": b"{}"}),
+        "module.keras": trust_zip({"config.json": json.dumps({"class_name": "Sequential", "config": {"activation": function}}).encode()}),
         "lambda.h5": b"\x89HDF\r\n\x1a\n" + bytes(100) + json.dumps(lambda_layer).encode(),
         "plain.h5": b"\x89HDF\r\n\x1a\n" + bytes(200),
         "outside.onnx": onnx(location=b"../../../etc/passwd"),
@@ -381,11 +381,11 @@ def others() -> dict[str, bytes]:
         "custom.onnx": onnx(domain=b"com.evil"),
         "broken.onnx": onnx()[:-3] + b"\xff\xff\xff",
         "broken inside.onnx": onnx().replace(_field(4, b"Relu"), b"\x22\xff" + b"Relu"),
-        "program.pt": _zip({"m/data.pkl": pickle.dumps(1), "m/code/__torch__.py": b"def forward(self):\n  return 1\n"}),
+        "program.pt": trust_zip({"m/data.pkl": pickle.dumps(1), "m/code/__torch__.py": b"def forward(self):\n  return 1\n"}),
         "saved_model.pb": _field(1, 1) + _field(2, _field(2, _field(1, _field(1, b"n") + _field(2, b"WriteFile")))),
         "model.tflite": b"\x1c\0\0\0TFL3" + bytes(40) + b"FlexWriteFile\0",
         "weights.bin": b"\x7fELF" + bytes(60),
-        "model.dat": b"MZ" + bytes(60) + b"PE\0\0",
+        "model.dat": b"MZ" + bytes(58) + b"\x40\0\0\0PE\0\0",
         "data.model": b"\xcf\xfa\xed\xfe" + bytes(60),
         "code.bin": b"\0asm\x01\0\0\0",
         "old.bin": b"tjgg" + bytes(40),
@@ -448,7 +448,7 @@ def benign() -> dict[str, bytes]:
         "model.onnx": onnx(),
         "beside.onnx": onnx(location=b"weights.bin.data"),
         "ms.onnx": onnx(domain=b"com.microsoft"),
-        "arrays.npz": _zip({"a.npy": _npy("'<f4'", bytes(4)), "b.npy": _npy("[('O', '<i4')]", bytes(4))}, zipfile.ZIP_DEFLATED),
+        "arrays.npz": trust_zip({"a.npy": _npy("'<f4'", bytes(4)), "b.npy": _npy("[('O', '<i4')]", bytes(4))}, zipfile.ZIP_DEFLATED),
         "config.json": json.dumps({"architectures": ["LlamaForCausalLM"], "hidden_size": 64}).encode(),
         "tokenizer.json": json.dumps({"version": "1.0", "model": {"vocab": {f"t{i}": i for i in range(1_000)}}}).encode(),
         "tokenizer_config.json": json.dumps({"chat_template": templates.BENIGN["chatml"]}).encode(),
@@ -463,7 +463,7 @@ def benign() -> dict[str, bytes]:
         "picture.png": png,
         "weights.tar": tar_of({"a.safetensors": SMALL_SAFETENSORS}, (("b", "a.safetensors", tarfile.SYMTYPE),)),
         "weights.tar.gz": gzip.compress(tar_of({"a.safetensors": SMALL_SAFETENSORS}), mtime=0),
-        "keras.keras": _zip({"config.json": json.dumps({"module": "keras", "class_name": "Sequential", "config": {"layers": [{"module": "keras.layers", "class_name": "Dense", "config": {"activation": "relu"}}]}}).encode()}),
+        "keras.keras": trust_zip({"config.json": json.dumps({"module": "keras", "class_name": "Sequential", "config": {"layers": [{"module": "keras.layers", "class_name": "Dense", "config": {"activation": "relu"}}]}}).encode()}),
         "empty.txt": b"",
     }  # fmt: skip
     return found | {f"{name}.jinja": text.encode() for name, text in templates.BENIGN.items()}

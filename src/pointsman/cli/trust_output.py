@@ -11,8 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from pointsman.errors import TrustError
-from pointsman.trust.findings import NOTHING_FOUND, Finding, Report
+from pointsman.trust.findings import NOTHING_FOUND, CannotCheck, Finding, Report
 
 __all__ = ["report_lines", "write_json_file"]
 
@@ -86,9 +85,9 @@ def write_json_file(path: Path, value: Any) -> None:
     """Write a value as indented JSON.
 
     Raises:
-        TrustError: the file cannot be written.
+        CannotCheck: the file cannot be written.
     """
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
     except OSError as error:
-        raise TrustError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise CannotCheck(f"{path} cannot be written: {error.strerror or error}") from error

@@ -11,7 +11,6 @@ import click
 from pointsman import __version__
 from pointsman.cli.output import echo_json, json_option, progress_bar
 from pointsman.cli.trust_output import report_lines, write_json_file
-from pointsman.errors import TrustError
 from pointsman.trust.findings import Report, merge
 from pointsman.trust.scan import Scanned, scan_path
 
@@ -53,13 +52,10 @@ def command(
 
     Exit codes: 0 nothing found in its search space; 1 findings; 2 not all could be checked.
     """
-    try:
-        with progress_bar("scanning") as show:
-            scanned = scan_path(path, base=base, hashes=bom is not None, progress=show)
-        report, tools = _with_opinions(scanned, path, second_opinions)
-        _write_files(scanned, report, path, sarif, bom)
-    except TrustError as error:
-        raise click.ClickException(error.message) from error
+    with progress_bar("scanning") as show:
+        scanned = scan_path(path, base=base, hashes=bom is not None, progress=show)
+    report, tools = _with_opinions(scanned, path, second_opinions)
+    _write_files(scanned, report, path, sarif, bom)
     if as_json:
         echo_json(
             {

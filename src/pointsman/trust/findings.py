@@ -7,14 +7,17 @@ in `incomplete` and no finding has the status "incomplete".
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 from msgspec import Struct
+
+from pointsman.errors import TrustError
 
 __all__ = [
     "EXIT_CODES",
     "NOTHING_FOUND",
     "SEVERITIES",
+    "CannotCheck",
     "Finding",
     "Report",
     "Severity",
@@ -32,6 +35,12 @@ SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 EXIT_CODES: dict[Status, int] = {"clean": 0, "findings": 1, "incomplete": 2}
 # What a person reads where the JSON says "clean".
 NOTHING_FOUND = "nothing found in this search space"
+
+
+class CannotCheck(TrustError):
+    """What was asked for could not be checked at all: no such file, or nothing to compare with."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class Finding(Struct, frozen=True, omit_defaults=True):

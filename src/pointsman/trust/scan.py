@@ -8,8 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from pointsman.errors import TrustError
-from pointsman.trust.findings import Report, make_report
+from pointsman.trust.findings import CannotCheck, Report, make_report
 from pointsman.trust.folder import FoundFile, check_names, walk_folder
 from pointsman.trust.formats.arrays import check_hdf5, check_npy
 from pointsman.trust.formats.context import Limits, Scan, Template
@@ -49,6 +48,18 @@ _CHECKS: dict[str, Callable[[Source, Scan], object]] = {
 _PACKED = ("gzip", "bzip2", "xz", "zstd", "zlib")
 # They hold no code that a loader of models would run, and their own readers are not ours to check.
 _PASSIVE = {"empty", "media", "table", "PDF", "sentencepiece"}
+# Kinds whose first bytes are no matter of chance.
+_CERTAIN = {
+    "zip",
+    "program",
+    "gguf",
+    "npy",
+    "hdf5",
+    "xz",
+    "7z archive",
+    "rar archive",
+    "safetensors",
+}
 HASH_CHUNK_BYTES = 4 * 1024 * 1024
 
 
@@ -87,7 +98,7 @@ def scan_path(
     `progress` is told (files done, files in all).
 
     Raises:
-        TrustError: there is no such file or folder, or `base` holds no chat template.
+        CannotCheck: there is no such file or folder, or `base` holds no chat template.
     """
     scan = Scan(limits or Limits(), _inspect)
     try:
@@ -129,11 +140,11 @@ def scan_templates_of(path: Path) -> tuple[Template, ...]:
     """Give the chat templates of a model, folder or template file, without a report on it.
 
     Raises:
-        TrustError: there are none, or no such file.
+        CannotCheck: there are none, or no such file.
     """
     templates = scan_path(path).templates
     if not templates:
-        raise TrustError(
+        raise CannotCheck(
             f"{path} holds no chat template to compare with: name a model or a .jinja file"
         )
     return templates
@@ -148,10 +159,10 @@ def _files(path: Path, scan: Scan) -> list[FoundFile]:
             check_names("", [path.name or real.name], scan)
             return [FoundFile(path.name or real.name, real, real.stat().st_size)]
     except (OSError, RuntimeError) as error:
-        raise TrustError(
+        raise CannotCheck(
             f"{path} cannot be scanned: {getattr(error, 'strerror', None) or error}"
         ) from error
-    raise TrustError(f"{path} cannot be scanned: it is neither a file nor a folder")
+    raise CannotCheck(f"{path} cannot be scanned: it is neither a file nor a folder")
 
 
 def _scan_file(found: FoundFile, scan: Scan, hashes: bool) -> tuple[str, str | None]:
@@ -251,13 +262,14 @@ def _zip(source: Source, scan: Scan, depth: int) -> None:
         if "/code/" in f"/{entry.name}" and entry.name.endswith(".py"):
             scan.add(TORCHSCRIPT_CODE, source.name, f"It holds the program {entry.name[:100]!a}.")
             continue
-        if (
-            _is_storage(entry.name, roots)
-            and detect(member) == "unknown"
-            and probe_pickle(member) is None
-        ):
+        if _is_storage(entry.name, roots) and _is_numbers(member):
             continue
         scan.inspect(member, depth + 1)
+
+
+def _is_numbers(member: Source) -> bool:
+    """Whether a storage is what it should be: raw numbers begin with a few bytes of anything."""
+    return detect(member) not in _CERTAIN and probe_pickle(member) is None
 
 
 def _is_storage(name: str, roots: set[str]) -> bool:

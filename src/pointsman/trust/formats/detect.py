@@ -61,7 +61,7 @@ def detect(source: Source) -> str:
     if not head:
         return "empty"
     for magic, kind in _MAGIC:
-        if head.startswith(magic) and (kind != "program" or _is_program(head)):
+        if head.startswith(magic) and (magic != b"MZ" or _is_windows_program(source, head)):
             return kind
     if _is_safetensors(head, source.size):
         return "safetensors"
@@ -82,9 +82,10 @@ def detect(source: Source) -> str:
     return "unknown"
 
 
-def _is_program(head: bytes) -> bool:
-    # Two letters are few: a text may begin so.
-    return not head.startswith(b"MZ") or not _is_text(head)
+def _is_windows_program(source: Source, head: bytes) -> bool:
+    """Whether the second header is where the first says: two letters alone are a matter of chance."""
+    at = int.from_bytes(head[0x3C:0x40], "little")
+    return source.read(at, 4) == b"PE\0\0" or source.read(at, 2) in (b"NE", b"LE", b"LX")
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

@@ -37,13 +37,24 @@ def hidden_letters(text: str) -> list[tuple[int, str]]:
         if ord(letter) < 0x20 or ord(letter) == 0x7F:
             if letter not in "\t\n\r":
                 found.append((index, f"U+{ord(letter):04X}"))
-        elif ord(letter) > 0x7F and (unicodedata.category(letter) in _UNSEEN or letter in _BLANKS):
+        elif ord(letter) > 0x7F and _is_unseen(letter, text[index - 1 : index]):
             found.append((index, unicodedata.name(letter, f"U+{ord(letter):04X}")))
     return found
 
 
-# Format characters (zero width, direction, tags), private use, unassigned; lone surrogates.
-_UNSEEN = {"Cf", "Co", "Cn", "Cs", "Cc"}
+def _is_unseen(letter: str, before: str) -> bool:
+    code = ord(letter)
+    if 0xFE00 <= code <= 0xFE0F:
+        # One after a sign chooses its form; more of them in a row spell bytes.
+        return not before or 0xFE00 <= ord(before) <= 0xFE0F or before.isalpha()
+    if 0xE0000 <= code <= 0xE0FFF:
+        # Tags and the further selectors, with all that is not yet given out between them.
+        return True
+    return unicodedata.category(letter) in _UNSEEN or letter in _BLANKS
+
+
+# Format characters (zero width, direction, tags), private use, lone surrogates, controls.
+_UNSEEN = {"Cf", "Co", "Cs", "Cc"}
 _BLANKS = "\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5"
 
 

@@ -223,7 +223,9 @@ def _search_json(source: Source, scan: Scan) -> None:
         if '"chat_template"' in text:
             scan.cannot_check(source.name, "it holds a chat template and is too long to be walked")
         if re.search(
-            r'"(?:[^"\\]|\\u00[67][0-9a-f]){0,20}\\u00[67][0-9a-f][^"]{0,20}"\s*:', text, re.I
+            r'"(?:[^"\\]|\\u00(?:6[0-9a-f]|7[0-9a-e])){0,20}\\u00(?:6[0-9a-f]|7[0-9a-e])[^"]{0,20}"\s*:',
+            text,
+            re.I,
         ):
             scan.cannot_check(
                 source.name,
