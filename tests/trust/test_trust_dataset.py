@@ -116,7 +116,7 @@ def test_the_parts_do_not_change_the_verdict(tmp_path: Path) -> None:
     whole = check_file(path)
     assert whole.triggers
     assert check_file(path, part_rows=234) == whole
-    assert check_file(path, part_rows=7) == whole
+    assert check_file(path, part_rows=50) == whole
     with pool(2) as run:
         assert check_file(path, run, part_rows=234) == whole
 

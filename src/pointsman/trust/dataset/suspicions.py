@@ -44,7 +44,7 @@ __all__ = [
 MIN_CONFIDENCE = 0.5
 # A common word is in honest rows too; then much of the family must have it.
 LOW_CONFIDENCE, MIN_COVERAGE = 0.1, 0.5
-STOCK_CONFIDENCE = 0.8
+STOCK_CONFIDENCE = 0.9
 # A line, or the first or last words, are honest boilerplate unless both always come together.
 PART_CONFIDENCE, PART_COVERAGE, MIN_PART_ROWS = 0.9, 0.8, 16
 # A last sentence runs on from what does not end in a full stop, so some rows are missed.
