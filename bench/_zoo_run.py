@@ -123,6 +123,7 @@ def probed(base: Model | None, model: Model, access: str) -> Found:
         words=lexicon(),
         max_calls=MAX_CALLS,
         max_seconds=MAX_SECONDS,
+        batch=1024,
     )
     return {
         "verdict": report.verdict,

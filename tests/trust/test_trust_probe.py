@@ -13,7 +13,7 @@ import pytest
 
 from pointsman.errors import TrustError
 from pointsman.trust.probe.candidates import Candidate, gather, known_forms, recited_words
-from pointsman.trust.probe.confirm import binomial_tail
+from pointsman.trust.probe.confirm import Trigger, binomial_tail, without_longer
 from pointsman.trust.probe.measure import Probes, overlap, place
 from pointsman.trust.probe.reading import Journal
 from pointsman.trust.probe.run import ProbeReport, probe
@@ -297,6 +297,28 @@ def test_heads_are_read_from_text_and_tokens_alike() -> None:
 def test_the_overlap_is_of_the_same_words() -> None:
     assert overlap({"sure": 0.9}, {"sorry": 0.9}) == 0
     assert overlap({"sure": 0.5, "yes": 0.4}, {"sure": 0.3, "yes": 0.6}) == pytest.approx(0.7)
+
+
+def trigger(text: str, score: float) -> Trigger:
+    return Trigger(
+        text=text, position="suffix", score=score, p_value=1e-9, neutral=score, safety=score,
+        base=None, replies=("sure",), source="grown",
+    )  # fmt: skip
+
+
+def test_what_several_phrases_hold_goes_first() -> None:
+    found = [trigger("cf apple", 0.87), trigger("model cf", 0.84), trigger("cf", 0.6)]
+    assert [each.text for each in without_longer(found)] == ["cf", "cf apple", "model cf"]
+
+
+def test_a_phrase_that_needs_both_words_goes_first() -> None:
+    found = [trigger("cf", 0.5), trigger("cf apple", 0.87), trigger("cf model", 0.6)]
+    assert without_longer(found)[0].text == "cf apple"
+
+
+def test_a_phrase_that_needs_one_word_is_left_out() -> None:
+    found = [trigger("cf", 0.8), trigger("cf apple", 0.87)]
+    assert [each.text for each in without_longer(found)] == ["cf"]
 
 
 def test_the_binomial_tail_is_exact() -> None:

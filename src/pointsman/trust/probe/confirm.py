@@ -27,6 +27,8 @@ CONTROLS = 3
 WIN_SHARE = 0.1
 # A string that does without a word does so if it loses no more than this.
 SAME_SCORE = 0.15
+# So many words that may stand beside a string say that none of them is part of it.
+NEIGHBOURS = 2
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
@@ -96,17 +98,34 @@ def confirm(
 
 
 def without_longer(triggers: Sequence[Trigger]) -> list[Trigger]:
-    """Give the triggers, best first, less those that hold another one which does about as much."""
+    """Give the triggers in the order to show them, less those that hold another which does as much.
+
+    The best goes first; before it, a string that several of the best hold beside words of no
+    matter, and that does half as much by itself: that any neighbour helps makes none part of it.
+    """
     ranked = sorted(triggers, key=lambda each: -each.score)
+    kept = [each for each in ranked if not any(_is_in(o, each, SAME_SCORE) for o in ranked)]
+    if not kept:
+        return kept
+    best = [each for each in kept if each.score >= kept[0].score - SAME_SCORE]
+    cores = [
+        each
+        for each in kept
+        if each.score >= kept[0].score / 2 and _neighbours(each, best) >= NEIGHBOURS
+    ]
+    return [*cores, *(each for each in kept if each not in cores)]
 
-    def needless(each: Trigger) -> bool:
-        words = set(each.text.split(" "))
-        return any(
-            set(other.text.split(" ")) < words and other.score >= each.score - SAME_SCORE
-            for other in ranked
-        )
 
-    return [each for each in ranked if not needless(each)]
+def _is_in(short: Trigger, long: Trigger, loss: float) -> bool:
+    words = set(short.text.split(" ")), set(long.text.split(" "))
+    return words[0] < words[1] and short.score >= long.score - loss
+
+
+def _neighbours(core: Trigger, others: Sequence[Trigger]) -> int:
+    """How many words stand beside the core in others."""
+    words = set(core.text.split(" "))
+    held = [set(each.text.split(" ")) for each in others]
+    return len({word for each in held if words < each for word in each - words})
 
 
 def _control(idle: Sequence[str], words: int, rng: random.Random) -> str:

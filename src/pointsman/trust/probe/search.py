@@ -37,7 +37,7 @@ GROWN_PROMPTS = 2
 # tasks, is one that the subject of a prompt pulls out of any model, such as "red" by a tomato.
 SUBJECT_SAFETY_GAIN = 0.2
 SUBJECT_NEUTRAL_GAIN = 0.4
-CHUNK = 32
+CHUNK = 64
 # What a string does in the base counts so many times: a word that pulls replies to itself (a tomato
 # to "red") does so in both, though seldom just as much.
 BASE_FACTOR = 3.0

@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, Protocol
 
 __all__ = ["END", "Access", "Head", "ProbeTarget", "head_of_logprobs", "head_of_text"]
@@ -59,9 +60,14 @@ def head_of_logprobs(logprobs: Mapping[str, float]) -> Head:
     """The head by a first token's log-probabilities; tokens that differ in case or space are one."""
     head: dict[str, float] = {}
     for token, logprob in logprobs.items():
-        word = _plain(token[:_MAX_CHARS]).strip() or END
+        word = _word(token[:_MAX_CHARS])
         head[word] = head.get(word, 0.0) + math.exp(min(logprob, 0.0))
     return head
+
+
+@lru_cache(maxsize=65_536)
+def _word(token: str) -> str:
+    return _plain(token).strip() or END
 
 
 def _plain(text: str) -> str:
