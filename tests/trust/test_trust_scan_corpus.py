@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ def test_every_pickle_that_calls_is_found_by_a_rule_of_code(hostile: dict[str, A
     rules = {"pickle-code", "pickle-import", "pickle-computed-import", "pickle-module-state"}
     found = {each["path"] for each in hostile["findings"] if each["rule"] in rules}
     assert sorted(trust_corpus.pickles().keys() - found) == []
+
+
+def test_every_rule_of_the_scan_is_found_somewhere(hostile: dict[str, Any]) -> None:
+    subjects = ("pickles", "weights", "archives", "companions", "templates")
+    modules = [import_module(f"pointsman.trust.rules.{each}") for each in subjects]
+    known = {getattr(module, name).id for module in modules for name in module.__all__}
+    # What needs a link, a pipe, a base or another scanner is in test_trust_scan.
+    apart = {"link-outside", "special-file", "template-differs", "pickle-second-opinion"}
+    assert known - {each["rule"] for each in hostile["findings"]} == apart
 
 
 @pytest.mark.parametrize("name", trust_templates.HOSTILE)

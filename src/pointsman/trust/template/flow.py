@@ -41,6 +41,9 @@ _WHOLE = {
     "select",
     "lower",
 }
+_SPELLS = {"string", "tojson", "pprint", "join", "lower"}
+# Filters that give messages again.
+_SAME = {"first", "last", "list", "reverse", "selectattr", "rejectattr"}
 # Tests and filters whose answer is of form, not of content.
 _FORM_FILTERS = {"length", "count", "first_is", "items"}
 
@@ -51,17 +54,25 @@ class Flow:
     def __init__(self, tree: Node, names: Environment) -> None:
         self._names = names
         self.tainted: set[str] = set()
+        # Names of whole messages, or of lists of them: their text is that of all they hold.
+        self.whole: set[str] = {"messages", "conversation", "history"}
+        self._spaces = {
+            name for name in names.names() for each in names.get(name)
+            if each.kind == "call" and each.children[0].value in ("namespace", "dict")
+        }  # fmt: skip
         self._macros = self._collect(tree)
         assigned = list(_assignments(tree))
         calls = [each for each in tree.walk() if each.kind == "call"]
         for _ in range(MAX_ROUNDS):
-            before = len(self.tainted)
+            before = len(self.tainted) + len(self.whole)
             for target, value in assigned:
+                if target not in self.whole and self._is_whole(value):
+                    self.whole.add(target)
                 if target not in self.tainted and self.holds(value):
                     self.tainted.add(target)
             for call in calls:
                 self._pass(call)
-            if len(self.tainted) == before:
+            if len(self.tainted) + len(self.whole) == before:
                 break
 
     def _collect(self, tree: Node) -> dict[str, list[str]]:
@@ -99,11 +110,7 @@ class Flow:
             case Node(kind="filter", value=str(word), children=[base, *arguments]):
                 if word in _FORM_FILTERS:
                     return False
-                if (
-                    word in _WHOLE
-                    and _root(base) == "messages"
-                    and self._names_text(word, base, arguments)
-                ):
+                if word in _WHOLE and self._is_whole(base) and self._names_text(word, arguments):
                     return True
                 return any(self.holds(each) for each in node.children)
             case Node(
@@ -111,9 +118,13 @@ class Flow:
             ):
                 if word in ("get", "pop") and arguments and constants(arguments[0], self._names):
                     return any(self._key(key, base) for key in constants(arguments[0], self._names))
+                if word in ("values", "items") and self._is_whole(base):
+                    return True
                 return self.holds(base) or any(self.holds(each) for each in arguments)
             case Node(kind="test"):
                 return False
+            case Node(kind="op", value="~") if any(self._is_whole(each) for each in node.children):
+                return True
             case Node(kind="if_expr", children=[_, *ways]):
                 return any(self.holds(each) for each in ways)
             case _:
@@ -122,26 +133,35 @@ class Flow:
     def _key(self, key: str, base: Node) -> bool:
         if key in TEXT_KEYS:
             return True
+        if base.kind == "name" and base.value in self._spaces:
+            return self.holds(base)
         return key not in FORM_KEYS and self.holds(base)
 
-    def _names_text(self, word: str, base: Node, arguments: list[Node]) -> bool:
-        """Whether a filter over all messages gives their text, not only their roles."""
-        if base.kind not in ("name", "item", "filter"):
-            return False
-        if word in ("string", "tojson", "pprint", "join", "lower"):
-            return base.kind == "name" or self.holds(base)
+    def _is_whole(self, node: Node) -> bool:
+        """Whether an expression is a message, or a list of messages."""
+        match node:
+            case Node(kind="name", value=value):
+                return value in self.whole
+            case Node(kind="item", children=[base, *keys]):
+                named = any(constants(key, self._names) for key in keys)
+                return not named and self._is_whole(base)
+            case Node(kind="filter", value=str(word), children=[base, *_]):
+                return word in _SAME and self._is_whole(base)
+            case Node(kind="op", value="+") | Node(kind="list"):
+                return any(self._is_whole(each) for each in node.children)
+            case _:
+                return False
+
+    def _names_text(self, word: str, arguments: list[Node]) -> bool:
+        """Whether a filter over messages gives their text, not only their roles."""
+        if word in _SPELLS:
+            return True
         keys = [
             text
             for each in arguments
             for text in constants(each.children[0] if each.kind == "keyword" else each, self._names)
         ]
         return bool(keys) and keys[0].split(".")[0] in TEXT_KEYS
-
-
-def _root(node: Node) -> str:
-    while node.kind in ("attr", "item", "filter", "call") and node.children:
-        node = node.children[0]
-    return str(node.value) if node.kind == "name" else ""
 
 
 def _assignments(tree: Node) -> list[tuple[str, Node]]:

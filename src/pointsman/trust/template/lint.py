@@ -36,6 +36,7 @@ __all__ = ["lint_template"]
 MAX_LOOP = 10_000
 MAX_NESTED_LOOPS = 1_000_000
 MAX_REPEAT = 100_000
+MAX_SINGLE_LETTERS = 2
 _INSIDES = re.compile(
     r"__\w+__|\b(?:mro|func_globals|func_code|gi_frame|gi_code|cr_frame|ag_frame|f_globals|f_builtins|f_back"
     r"|tb_frame|co_code)\b"
@@ -170,6 +171,7 @@ def lint_template(template: Template, scan: Scan) -> None:
             _check_comment(lint, node)
         _check_nesting(lint, tree, 1.0, 0)
         _check_prompt(lint)
+        _check_letters(lint)
         if lint.names.left < 0:
             scan.cannot_check(template.path, "its expressions are too entangled to be worked out")
     except Fault as fault:
@@ -345,6 +347,18 @@ def _check_nesting(lint: _Lint, node: Node, product: float, depth: int) -> None:
             _check_nesting(lint, child, product, depth + 1)
 
 
+def _check_letters(lint: _Lint) -> None:
+    """A word may be asked letter by letter; one letter alone is a quote or a bracket."""
+    asked = [
+        node
+        for node in lint.tree.walk()
+        if any(len(word) == 1 and word.isalnum() for word in _content_words(lint, node))
+    ]
+    if len(asked) > MAX_SINGLE_LETTERS:
+        text = f"it compares what a message says letter by letter, {len(asked)} times."
+        lint.add(TEMPLATE_CONTENT_BRANCH, asked[0].at, text)
+
+
 def _check_compare(lint: _Lint, node: Node) -> None:
     is_key = node.value in ("in", "not in")
     for word in _content_words(lint, node):
@@ -379,6 +393,10 @@ def _content_words(lint: _Lint, node: Node) -> Iterator[str]:
                 yield from _asked(lint, str(word), arguments)
         case Node(kind="item", children=[Node(kind="dict" | "name") as base, key]) if holds(key):
             yield from constants(base, names) if base.kind == "dict" or _is_dict(lint, base) else ()
+        case Node(kind="filter", value=("select" | "reject"), children=[base, test, argument]) if (
+            set(constants(test, names)) & _TESTS and holds(argument)
+        ):
+            yield from constants(base, names)
         case Node(
             kind="filter",
             value=("selectattr" | "rejectattr"),
