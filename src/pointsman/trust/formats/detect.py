@@ -73,7 +73,7 @@ def detect(source: Source) -> str:
         return "zlib"
     if any(source.read(at, 8) == _HDF5 for at in (512, 1024, 2048)):
         return "hdf5"
-    if head[0] in (0x08, 0x0A):
+    if head[0] in (0x08, 0x0A, 0x12):
         message = _of_protobuf(source)
         if message:
             return message
@@ -113,7 +113,7 @@ def _of_protobuf(source: Source) -> str | None:
     kinds = {number for number, _ in fields}
     if (7, 2) in fields and kinds <= {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}:
         return "onnx"
-    if fields[0] == (1, 0) and kinds == {1, 2} and (2, 2) in fields:
+    if fields[0] in ((1, 0), (2, 2)) and kinds <= {1, 2} and (2, 2) in fields:
         return "savedmodel"
     first = source.read(0, 64)
     if fields[0] == (1, 2) and kinds <= {1, 2, 3, 4, 5} and first[2:3] == b"\x0a":

@@ -57,6 +57,8 @@ _KERAS_FUNCTIONS = {
     "regularizers",
     "constraints",
 }
+# What a file of skops makes objects of; its loader asks which to trust.
+_USUAL_SKOPS = {"sklearn", "numpy", "scipy", "builtins", "collections", "xgboost", "lightgbm"}
 _TEMPLATE = re.compile(r"\{%|\{\{")
 
 
@@ -88,7 +90,8 @@ def check_text(source: Source, scan: Scan) -> None:
 def _check_plain(source: Source, name: str, scan: Scan) -> None:
     text = source.read(0, scan.limits.text_bytes).decode("utf-8", "backslashreplace")
     is_template = name.endswith((".jinja", ".jinja2", ".j2")) or "chat_template" in name
-    if is_template or (_TEMPLATE.search(text) and "message" in text and not name.endswith(_MARKUP)):
+    tagged = _TEMPLATE.search(text) and not name.endswith(_MARKUP)
+    if is_template or (tagged and ("message" in text or "__" in text)):
         if source.size > scan.limits.text_bytes:
             scan.cannot_check(source.name, f"the template is over {scan.limits.text_bytes} bytes")
         scan.templates.append(Template(source.name, _template_name(name), text))
@@ -176,6 +179,10 @@ def _check_pair(path: str, key: str, value: Any, siblings: dict[str, Any], scan:
     elif key == "weight_map" and isinstance(value, dict):
         for shard in {str(each) for each in value.values() if escapes(str(each))}:
             scan.add(CONFIG_ESCAPE, path, f"It takes weights from {shard[:200]!a}.")
+    elif key == "__module__" and "__loader__" in siblings and isinstance(value, str):
+        if value.partition(".")[0] not in _USUAL_SKOPS:
+            makes = str(siblings.get("__class__"))
+            scan.add(CONFIG_TARGET, path, f"It makes {makes[:60]!a} of the module {value[:100]!a}.")
     elif key == "chat_template":
         _templates(path, value, scan)
     elif key == "class_name" and value in ("Lambda", "TFOpLambda", "__lambda__"):
