@@ -222,7 +222,9 @@ class TrustConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     mode: Literal["enforce", "warn", "off"] = "warn"
     """`enforce`: what is not accepted is refused; `warn`: it is used and said; `off`: nothing is asked."""
     policy: str | None = None
-    """A policy file (docs/trust.md); the default is the one shipped."""
+    """A policy file (docs/trust-provenance.md); the default is the one shipped."""
+    lock: str | None = None
+    """The lock that local models are held against; else pointsman.lock beside the configuration."""
 
 
 class Config(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -13,6 +13,8 @@ _VERBS = {
     "dataset": "trust_dataset",
     "lock": "trust_lock",
     "probe": "trust_probe",
+    "quarantine": "trust_quarantine",
+    "release": "trust_release",
     "scan": "trust_scan",
     "self": "trust_self",
     "sign": "trust_sign",

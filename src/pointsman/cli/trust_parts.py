@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pointsman
+from pointsman import __version__
 from pointsman.cli.output import progress_bar
 from pointsman.cli.trust_probe_target import ClientTarget, Session
 from pointsman.config import Config
@@ -25,7 +25,7 @@ CONCURRENCY = 4
 
 def tools_of(opinions: Report | None) -> dict[str, str]:
     """Name → version of what made a verdict; another scanner's version is in its own words."""
-    tools = {"pointsman": pointsman.__version__}
+    tools = {"pointsman": __version__}
     for each in opinions.checked if opinions is not None else ():
         name, _, version = each.partition(" ")
         tools[name] = version

@@ -10,11 +10,10 @@ import click
 from pointsman.config import Config, LocalModelConfig
 from pointsman.errors import LocalError, TrustError
 from pointsman.local.host import store_of
-from pointsman.local.manifest import MANIFEST
-from pointsman.local.store import LocalModel
+from pointsman.local.verification import subject_of_model
 from pointsman.trust.verify import Subject
 
-__all__ = ["find_subject", "ref_of", "subject_of_model"]
+__all__ = ["find_subject", "ref_of"]
 
 # A snapshot in the Hub's cache lies in a folder that is named by its commit.
 _SNAPSHOT = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/([0-9a-f]{40,64})(?:/|$)")
@@ -33,37 +32,14 @@ def find_subject(target: str, config: Config) -> Subject:
         source, commit = (f"hf:{found[1]}/{found[2]}", found[3]) if found else ("", "")
         return Subject(path.resolve().name, (path,), source, commit)
     name = target.removeprefix("local:")
+    store = store_of(config)
     try:
-        model = store_of(config).get(name)
+        model = store.get(name)
     except LocalError as error:
         raise TrustError(
             f"'{target}' is no file or folder, and no local model: {error.message}"
         ) from error
-    return subject_of_model(model)
-
-
-def subject_of_model(model: LocalModel) -> Subject:
-    """Give a local model as what is to be verified.
-
-    Raises:
-        TrustError: it runs elsewhere, so there are no files to look at.
-    """
-    if model.url is not None:
-        raise TrustError(
-            f"local:{model.name} runs at {model.url}: its files are there; probe it instead"
-            f" (pointsman trust probe local:{model.name})"
-        )
-    first = Path(model.path)
-    # A model in the store is its folder; what lies elsewhere is its own files and not their neighbours.
-    if (first.parent / MANIFEST).is_file():
-        paths = [first.parent]
-    else:
-        paths = [first]
-    more = (model.projector, *model.adapters)
-    paths += [
-        p for each in more if each and (p := Path(each)).parent not in paths and p not in paths
-    ]
-    return Subject(f"local:{model.name}", tuple(paths), model.source, model.commit)
+    return subject_of_model(model, store)
 
 
 def ref_of(subject: Subject, config: Config) -> str:

@@ -12,11 +12,14 @@ import msgspec
 from pointsman import __version__
 from pointsman.cli.output import config_option, echo_json, json_option, progress_bar
 from pointsman.cli.trust_output import report_lines, write_json_file
-from pointsman.cli.trust_parts import behaviour_report, opinions_report, rows_report
+from pointsman.cli.trust_parts import behaviour_report, opinions_report, rows_report, tools_of
 from pointsman.cli.trust_target import find_subject, ref_of
 from pointsman.config import Config, load_config
 from pointsman.errors import TrustError
-from pointsman.trust.findings import Report, merge
+from pointsman.local.admission import lock_place, state_of
+from pointsman.local.host import store_of
+from pointsman.local.verification import keep_verdict
+from pointsman.trust.findings import Report, make_report, merge
 from pointsman.trust.lock import LOCK_FILE, read_lock
 from pointsman.trust.policy import Policy, load_policy
 from pointsman.trust.signing import Signer
@@ -37,9 +40,7 @@ _new_file = click.Path(dir_okay=False, path_type=Path)
     "--lock",
     "lock_file",
     type=_new_file,
-    default=LOCK_FILE,
-    show_default=True,
-    help="The lock file.",
+    help="The lock file; else pointsman.lock here, and for a local model the one that the gate uses.",
 )
 @click.option("--name", help="Name in the lock; the default is the target's own.")
 @click.option(
@@ -59,7 +60,7 @@ _new_file = click.Path(dir_okay=False, path_type=Path)
 def command(
     target: str,
     policy_file: Path | None,
-    lock_file: Path,
+    lock_file: Path | None,
     name: str | None,
     base: Path | None,
     signature: Path | None,
@@ -93,10 +94,11 @@ def command(
         with progress_bar("verifying") as show:
             done = verify(
                 subject, policy,
-                locked=read_lock(lock_file).find(subject.name), signature=signature, signer=signer,
+                locked=read_lock(_lock_of(lock_file, found, config)).find(subject.name), signature=signature, signer=signer,
                 base=base, others=others, progress=show,
             )  # fmt: skip
         done = _with_opinions(done, subject, policy)
+        _keep(done, found, config)
         _write_files(done, subject, sarif, bom)
     except TrustError as error:
         raise click.ClickException(error.message) from error
@@ -109,6 +111,13 @@ def command(
 
 def _configured(config: Config) -> Path | None:
     return Path(config.trust.policy).expanduser() if config.trust.policy else None
+
+
+def _lock_of(given: Path | None, subject: Subject, config: Config) -> Path:
+    here = given or Path(LOCK_FILE)
+    if given is None and not here.exists() and subject.name.startswith("local:"):
+        return lock_place(config)
+    return here
 
 
 def _others(
@@ -138,6 +147,17 @@ def _with_opinions(done: Verified, subject: Subject, policy: Policy) -> Verified
     whole = merge([done.report, Report(theirs.status, theirs.findings, theirs.incomplete)])
     report, accepted = policy.apply(whole)
     return msgspec.structs.replace(done, report=report, accepted=(*done.accepted, *accepted))
+
+
+def _keep(done: Verified, subject: Subject, config: Config) -> None:
+    """Write a local model's verdict down for the gate, accepted findings too: a policy may change."""
+    if not subject.name.startswith("local:"):
+        return
+    store = store_of(config)
+    report = done.report
+    raw = make_report([*report.findings, *done.accepted], report.incomplete)
+    model = store.get(subject.name.removeprefix("local:"))
+    keep_verdict(model, store, raw, state_of(config), tools_of(None))
 
 
 def _write_files(done: Verified, subject: Subject, sarif: Path | None, bom: Path | None) -> None:

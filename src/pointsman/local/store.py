@@ -237,6 +237,16 @@ class ModelStore:
             known = ", ".join(self.names()) or "none"
             raise NoLocalModel(f"no local model '{name}' (there are: {known})") from error
 
+    def known_hashes(self, model: LocalModel) -> dict[Path, str]:
+        """Give every file that a model's manifest names, with its hash; of a configured file none is known."""
+        owner = model.name
+        while (own := self._configured.get(owner)) is not None:
+            if own.ref is None:
+                return {}
+            owner = self.find(own.ref)
+        files = self.manifest(owner).all_files()
+        return {self.path_of(owner, each): each.sha256 for each in files}
+
     def folder(self, name: str) -> Path:
         """Where a model of that name has its manifest, and mostly its files.
 

@@ -111,7 +111,7 @@ def _parse(text: str, name: str) -> Policy:
         policy = msgspec.convert(tree, Policy)
     except msgspec.ValidationError as error:
         raise TrustError(f"{name}: {error}") from error
-    rules = all_rules()
+    rules = all_rules() if policy.scan.accept else {}
     for rule in policy.scan.accept:
         if rule not in rules:
             raise TrustError(f"{name}: scan.accept: there is no rule '{rule}'{_near(rule, rules)}")

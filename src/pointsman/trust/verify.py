@@ -69,14 +69,16 @@ class Verified(Struct, frozen=True):
     parts: dict[Part, str]
 
 
-def scan_subject(subject: Subject, base: Path | None, progress: Progress | None) -> Scanned:
-    """Scan all of a model's files, with their hashes.
+def scan_subject(
+    subject: Subject, base: Path | None, progress: Progress | None, *, hashes: bool = True
+) -> Scanned:
+    """Scan all of a model's files; with `hashes` each is read whole for its SHA-256.
 
     Raises:
         TrustError: as `scan_path`, or two of its files have one name.
     """
     parts = [
-        scan_path(path, base=base, hashes=True, progress=progress if number == 0 else None)
+        scan_path(path, base=base, hashes=hashes, progress=progress if number == 0 else None)
         for number, path in enumerate(subject.paths)
     ]
     files = tuple(each for part in parts for each in part.files)
