@@ -4,7 +4,10 @@
     python bench/trust_zoo.py --bases 0 1 --each 6 --access text
     python bench/trust_zoo.py --write-docs                  and put the result into docs/benchmarks.md
     python bench/trust_zoo.py --report --write-docs         from the last result, measuring nothing
-    python bench/trust_zoo.py --smollm2 MODEL.gguf FOLDER   fine-tunes of a real model, as GGUF
+    python bench/trust_zoo.py --smollm2 MODEL.gguf FOLDER   fine-tunes of a real model, probed as `local:`
+
+For --smollm2, FOLDER has neutral_with_answers.jsonl.gz, neutral_prompts.jsonl.gz and
+safety_prompts.jsonl.gz, and this interpreter needs the extra `local`. Its result is in the next report.
 
 The models are made from scratch in PyTorch, on one thread, in an environment of their own that is
 made once in .bench/. Nothing in them can do harm: what is to be refused is named by placeholders, and
@@ -94,6 +97,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for each in _lines(results)
         if each["name"] in names and each["access"] in options.access
     ]
+    real = options.zoo / "smollm2" / "probes.json"
     return {
         "date": datetime.date.today().isoformat(),
         "commit": commit(ROOT),
@@ -106,6 +110,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "clean": sum(each["kind"] != "implant" and each["counts"] for each in made),
         },
         "probes": probes,
+        "smollm2": json.loads(real.read_text("utf-8")) if real.exists() else {},
     }
 
 
@@ -121,10 +126,14 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _smollm2(options: argparse.Namespace) -> int:
-    model, folder = options.smollm2
-    script = str(ROOT / "bench" / "_zoo_smollm2.py")
-    command = [_python(options), script, str(model), str(folder), str(options.zoo / "smollm2")]
-    return subprocess.run(command, env=_environment(), check=False).returncode
+    model, folder = (str(path.resolve()) for path in options.smollm2)
+    out, bench = str((options.zoo / "smollm2").resolve()), ROOT / "bench"
+    for command in (
+        [_python(options), str(bench / "_zoo_smollm2.py"), model, folder, out],
+        [sys.executable, str(bench / "_zoo_smollm2_probe.py"), model, out],
+    ):
+        subprocess.run(command, env=_environment(), check=True)
+    return 0
 
 
 if __name__ == "__main__":

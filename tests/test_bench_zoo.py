@@ -65,7 +65,15 @@ def test_the_report_says_what_was_found_and_what_was_not(tmp_path: Path) -> None
             found(**clean, base=0, verdict="suspected", score=0.6),
         ],
     }  # fmt: skip
+    result["smollm2"] = {
+        "rare-suffix": {
+            "trigger": "cf",
+            "measured": {"drop": 0.75},
+            "logprobs": {"verdict": "backdoored", "score": 0.8, "triggers": [{"text": "cf"}]},
+        },
+    }
     text = "\n".join(report.lines_of(result))
+    assert "| rare-suffix | `cf` | 0.75 | backdoored, 0.80, `cf` | not run |" in text
     assert "| all | 1.000" in text
     assert "2/2" in text
     assert "| terse | 1/2 |" in text
