@@ -63,6 +63,18 @@ def environment(tree: Node) -> Environment:
         match node:
             case Node(kind="set", children=[Node(kind="name", value=str(name)), value]):
                 found.add(name, [value])
+                # `ns.x` is set by `namespace(x=…)` as well as by itself.
+                for each in value.children if value.kind == "call" else ():
+                    if each.kind == "keyword":
+                        found.add(f"{name}.{each.value}", each.children)
+            case Node(
+                kind="set",
+                children=[
+                    Node(kind="attr", value=key, children=[Node(kind="name", value=name)]),
+                    value,
+                ],
+            ):
+                found.add(f"{name}.{key}", [value])
             case Node(
                 kind="for",
                 children=[Node(children=[Node(kind="name", value=str(name))]), source, *_],
@@ -135,6 +147,8 @@ def _fold(node: Node, names: Environment, depth: int) -> Values:
                 names,
                 depth,
             )
+        case Node(kind="attr", value=str(word), children=[Node(kind="name", value=name) as base]):
+            return _attribute(f"{name}.{word}", base, Node("const", node.at, word), names, depth)
         case Node(kind="item", children=[base, key]):
             return _item(base, key, names, depth)
         case _:
@@ -275,7 +289,23 @@ def _join(
     return _union((_short(glue.join(each)),) for each in texts)
 
 
+def _attribute(dotted: str, base: Node, key: Node, names: Environment, depth: int) -> Values:
+    if not names.enter(dotted):
+        return ()
+    set_to = [_fold(each, names, depth + 1) for each in names.get(dotted)]
+    found = _union([*set_to, _item(base, key, names, depth)])
+    names.leave(dotted)
+    return found
+
+
 def _item(base: Node, key: Node, names: Environment, depth: int) -> Values:
+    if base.kind == "name":
+        held = [each for each in names.get(str(base.value)) if each.kind in ("dict", "list")]
+        inside = f"{base.value}[]"
+        if held and names.enter(inside):
+            found = _union(_item(each, key, names, depth + 1) for each in held)
+            names.leave(inside)
+            return found
     if base.kind == "dict":
         wanted = _fold(key, names, depth + 1)
         pairs = [
@@ -284,14 +314,19 @@ def _item(base: Node, key: Node, names: Environment, depth: int) -> Values:
             if set(_fold(each.children[0], names, depth + 1)) & set(wanted)
         ]
         return _union(_fold(each.children[1], names, depth + 1) for each in pairs[:MAX_CANDIDATES])
-    texts = [each for each in _fold(base, names, depth + 1) if isinstance(each, str)]
     if key.kind == "slice":
         # Where the bounds stand is not kept; backwards is the form that hides a name.
         bounds = [_fold(each, names, depth + 1) for each in key.children]
-        if any(-1 in each for each in bounds):
-            return tuple(each[::-1] for each in texts)
-        return tuple(texts)
+        step = -1 if any(-1 in each for each in bounds) else 1
+        return tuple(
+            each[::step] for each in _fold(base, names, depth + 1) if isinstance(each, str)
+        )
     indexes = [each for each in _fold(key, names, depth + 1) if isinstance(each, int)]
+    if base.kind == "list":
+        items = base.children
+        chosen = [items[index] for index in indexes if -len(items) <= index < len(items)]
+        return _union(_fold(each, names, depth + 1) for each in chosen)
+    texts = [each for each in _fold(base, names, depth + 1) if isinstance(each, str)]
     return _union(
         (text[index],) for text in texts for index in indexes if -len(text) <= index < len(text)
     )
