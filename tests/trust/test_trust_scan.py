@@ -267,7 +267,7 @@ def test_other_scanners_are_asked_in_a_process_of_their_own(
 @pytest.mark.parametrize(
     ("tool", "script", "expected"),
     [
-        ("modelscan", """print('No issues');print('{"issues": [{"severity": "CRITICAL", "description": "Use of unsafe operator"}]}')""", "CRITICAL: Use of"),
+        ("modelscan", """open(sys.argv[-1], 'w').write('{"issues": [{"severity": "CRITICAL", "description": "Use of unsafe operator"}]}')""", "CRITICAL: Use of"),
         ("modelaudit", """print('{"issues": [{"severity": "critical", "message": "REDUCE", "location": "%s (pos 3)"}, {"severity": "info", "message": "x"}]}' % sys.argv[-1])""", "REDUCE"),
     ],
 )  # fmt: skip

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,21 +115,33 @@ def _picklescan(files: Iterable[Path]) -> list[tuple[str, str]]:
 
 def _modelscan(files: Iterable[Path]) -> list[tuple[str, str]]:
     found = []
-    for path in files:
-        out = _run(["modelscan", "scan", "-p", str(path), "-r", "json"])
-        start = out.find("{")
-        result: dict[str, Any] = json.loads(out[start:]) if start >= 0 else {}
-        for issue in result["issues"]:
-            found.append((str(path), f"{issue['severity']}: {str(issue['description'])[:300]}"))
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "report.json"
+        for path in files:
+            target.unlink(missing_ok=True)
+            # What it prints is wrapped to the width of a terminal; the file is not.
+            _run(["modelscan", "scan", "-p", str(path), "-r", "json", "-o", str(target)])
+            for issue in json.loads(target.read_bytes()[:MAX_OUTPUT])["issues"]:
+                found.append((str(path), f"{issue['severity']}: {str(issue['description'])[:300]}"))
     return found
 
 
 def _modelaudit(files: Iterable[Path]) -> list[tuple[str, str]]:
-    out = _run(["modelaudit", "scan", "--format", "json", "--quiet", *map(str, files)])
+    names = [str(path) for path in files]
+    out = _run(["modelaudit", "scan", "--format", "json", "--quiet", *names])
     start = out.find("{")
     result: dict[str, Any] = json.loads(out[start:]) if start >= 0 else {}
     return [
-        (str(issue.get("location") or "").split(" (")[0], str(issue["message"])[:300])
+        (_place(str(issue.get("location") or ""), names), str(issue["message"])[:300])
         for issue in result["issues"]
         if issue.get("severity") in ("critical", "warning")
     ]
+
+
+def _place(location: str, names: Iterable[str]) -> str:
+    """Write modelaudit's `FILE:MEMBER (pos N)` as ours, `FILE!MEMBER`."""
+    bare = location.split(" (pos ")[0]
+    for name in names:
+        if bare.startswith(f"{name}:"):
+            return f"{name}!{bare[len(name) + 1 :]}"
+    return bare
