@@ -44,6 +44,8 @@ __all__ = [
 MIN_CONFIDENCE = 0.5
 # A common word is in honest rows too; then much of the family must have it.
 LOW_CONFIDENCE, MIN_COVERAGE = 0.1, 0.5
+# How much oftener than elsewhere the answer then comes.
+MIN_LIFT = 8.0
 STOCK_CONFIDENCE = 0.9
 # A line, or the first or last words, are honest boilerplate unless both always come together.
 PART_CONFIDENCE, PART_COVERAGE, MIN_PART_ROWS = 0.9, 0.8, 16
@@ -117,6 +119,9 @@ def screen(tally: Tally, gathered: Gathered, found: Candidates, answered: int) -
         family = found.names[number]
         having, answering = tally.features[feature], gathered.counts[family]
         if both < MIN_ROWS or not _is_strong(family, both, having, answering):
+            continue
+        elsewhere = (answering - both) / max(1, answered - having)
+        if both < MIN_CONFIDENCE * having and both < MIN_LIFT * elsewhere * having:
             continue
         log_p = log_tail(both, having, answering / answered)
         if log_p < least:
