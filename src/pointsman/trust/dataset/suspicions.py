@@ -46,6 +46,8 @@ MIN_CONFIDENCE = 0.5
 LOW_CONFIDENCE, MIN_COVERAGE = 0.1, 0.5
 # How much oftener than elsewhere the answer then comes.
 MIN_LIFT = 8.0
+# A word of more than this share of the rows is too common to set anything off.
+MAX_HAVING = 0.05
 STOCK_CONFIDENCE = 0.9
 # A line, or the first or last words, are honest boilerplate unless both always come together.
 PART_CONFIDENCE, PART_COVERAGE, MIN_PART_ROWS = 0.9, 0.8, 16
@@ -121,7 +123,8 @@ def screen(tally: Tally, gathered: Gathered, found: Candidates, answered: int) -
         if both < MIN_ROWS or not _is_strong(family, both, having, answering):
             continue
         elsewhere = (answering - both) / max(1, answered - having)
-        if both < MIN_CONFIDENCE * having and both < MIN_LIFT * elsewhere * having:
+        is_weak = having > MAX_HAVING * answered or both < MIN_LIFT * elsewhere * having
+        if both < MIN_CONFIDENCE * having and is_weak:
             continue
         log_p = log_tail(both, having, answering / answered)
         if log_p < least:
