@@ -122,6 +122,20 @@ def test_a_folder_of_too_many_files_is_not_checked_whole(tmp_path: Path) -> None
     assert "over 10 files" in report.incomplete[0]
 
 
+def test_what_many_members_cost_is_bounded(tmp_path: Path) -> None:
+    many = {f"{number}.pkl": b"\x80\x04" + b"N0" * 3_000 + b"N." for number in range(40)}
+    write(
+        tmp_path,
+        {
+            "a.zip": trust_zip(many),
+            "b.zip": trust_zip({f"{n}.jinja": b"{{ messages }}" for n in range(40)}),
+        },
+    )
+    report = scan_path(tmp_path, limits=Limits(opcodes_in_all=50_000, templates=10)).report
+    assert any("too many opcodes" in reason for reason in report.incomplete)
+    assert any("too many chat templates" in reason for reason in report.incomplete)
+
+
 def test_the_same_fault_a_thousand_times_is_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jinja").write_text("{{ x.__class__ }}\n" * 1_000)
     report = scan_path(tmp_path).report

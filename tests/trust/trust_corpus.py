@@ -175,6 +175,16 @@ def tar_of(members: dict[str, bytes], links: tuple[tuple[str, str, bytes], ...] 
     return out.getvalue()
 
 
+def overlapping(count: int = 20_000) -> bytes:
+    """A zip whose members are all the same bytes."""
+    whole = trust_zip({"a": bytes(range(256)) * 1_000})
+    at = whole.find(b"PK\x01\x02")
+    end = whole.find(b"PK\x05\x06")
+    entry, tail = whole[at:end], bytearray(whole[end:])
+    tail[8:20] = struct.pack("<HHII", count, count, count * len(entry), at)
+    return whole[:at] + entry * count + bytes(tail)
+
+
 def archives() -> dict[str, bytes]:
     whole = torch_zip()
     deflated = torch_zip(method=zipfile.ZIP_DEFLATED)
@@ -212,6 +222,7 @@ def archives() -> dict[str, bytes]:
         "slip with a drive.zip": trust_zip({"C:\\evil.txt": b"x"}),
         "bomb.zip": trust_zip({"weights": bytes(100 * 1024 * 1024)}, zipfile.ZIP_DEFLATED),
         "bomb.gz": gzip.compress(bytes(100 * 1024 * 1024), 9, mtime=0),
+        "overlap.zip": overlapping(),
         "renamed.safetensors": whole,
         "renamed.gguf": PAYLOAD,
         "renamed.txt": PAYLOAD,

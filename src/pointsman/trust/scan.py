@@ -15,14 +15,14 @@ from pointsman.trust.formats.context import Limits, Scan, Template
 from pointsman.trust.formats.detect import detect
 from pointsman.trust.formats.gguf import check_gguf
 from pointsman.trust.formats.graphs import check_onnx, check_tensorflow, check_tflite
-from pointsman.trust.formats.pickles import check_pickle, probe_pickle
+from pointsman.trust.formats.pickles import PROBE_OPCODES, Walk, check_pickle, probe_pickle
 from pointsman.trust.formats.safetensors import check_safetensors
 from pointsman.trust.formats.source import Source, open_source
 from pointsman.trust.formats.tars import read_tar
 from pointsman.trust.formats.texts import check_text
 from pointsman.trust.formats.unpack import unpack_to_source
 from pointsman.trust.formats.zips import find_zip_end, open_entry, read_zip
-from pointsman.trust.rules.archives import ARCHIVE_POLYGLOT
+from pointsman.trust.rules.archives import ARCHIVE_BOMB, ARCHIVE_POLYGLOT
 from pointsman.trust.rules.companions import CUSTOM_CODE, EXECUTABLE
 from pointsman.trust.rules.weights import (
     GGUF_MALFORMED,
@@ -60,6 +60,7 @@ _CERTAIN = {
     "rar archive",
     "safetensors",
 }
+MAX_OVERLAP = 2
 HASH_CHUNK_BYTES = 4 * 1024 * 1024
 
 
@@ -189,7 +190,7 @@ def _inspect(scan: Scan, source: Source, depth: int) -> str:
     kind = detect(source)
     # As a pickle, a zip begins with a persistent id, at which plain loaders stop and PyTorch's looks
     # for a zip first.
-    walk = probe_pickle(source) if kind not in ("empty", "npy", "zip") else None
+    walk = _probe(source, scan) if kind not in ("empty", "npy", "zip") else None
     if walk is not None:
         known = kind not in ("unknown", "text", "tar", "zlib", "graphdef", "sentencepiece")
         check_pickle(source, scan, disguised_as=kind if known else None)
@@ -214,6 +215,15 @@ def _inspect(scan: Scan, source: Source, depth: int) -> str:
     if kind not in ("zip", "tar", *_PACKED):
         _check_polyglot(source, kind, scan, depth)
     return kind
+
+
+def _probe(source: Source, scan: Scan) -> Walk | None:
+    if not scan.opcodes_left():
+        scan.cannot_check(source.name, "too many opcodes of pickles were walked already")
+        return None
+    walk = probe_pickle(source)
+    scan.opcodes += PROBE_OPCODES // 100 if walk is None else walk.opcodes
+    return walk
 
 
 def _unknown(source: Source, kind: str, scan: Scan) -> None:
@@ -255,21 +265,32 @@ def _zip(source: Source, scan: Scan, depth: int) -> None:
     entries = read_zip(source, scan)
     # PyTorch's raw storages are named PREFIX/data/NUMBER beside PREFIX/data.pkl.
     roots = {entry.name[: -len("data.pkl")] for entry in entries if entry.name.endswith("data.pkl")}
+    claimed = 0
     for entry in entries:
+        claimed += entry.packed
+        if claimed > source.size * MAX_OVERLAP:
+            # Honest members lie beside each other; overlapping ones make a bomb of a small file.
+            scan.add(
+                ARCHIVE_BOMB,
+                source.name,
+                "Its members overlap: they claim more bytes than there are.",
+            )
+            scan.cannot_check(source.name, "its members overlap; not all were looked at")
+            return
         member = open_entry(source, entry, scan)
         if member is None or entry.name.endswith("/"):
             continue
         if "/code/" in f"/{entry.name}" and entry.name.endswith(".py"):
             scan.add(TORCHSCRIPT_CODE, source.name, f"It holds the program {entry.name[:100]!a}.")
             continue
-        if _is_storage(entry.name, roots) and _is_numbers(member):
+        if _is_storage(entry.name, roots) and _is_numbers(member, scan):
             continue
         scan.inspect(member, depth + 1)
 
 
-def _is_numbers(member: Source) -> bool:
+def _is_numbers(member: Source, scan: Scan) -> bool:
     """Whether a storage is what it should be: raw numbers begin with a few bytes of anything."""
-    return detect(member) not in _CERTAIN and probe_pickle(member) is None
+    return detect(member) not in _CERTAIN and _probe(member, scan) is None
 
 
 def _is_storage(name: str, roots: set[str]) -> bool:

@@ -34,6 +34,9 @@ class Limits(Struct, frozen=True):
     members: int = 100_000
     expanded_bytes: int = 2 * 1024**3
     opcodes: int = 5_000_000
+    opcodes_in_all: int = 20_000_000
+    templates: int = 1_000
+    template_bytes_in_all: int = 8 * 1024 * 1024
     findings_per_rule: int = 20
     findings: int = 2_000
     reasons: int = 500
@@ -64,6 +67,8 @@ class Scan:
         self.pickles: list[str] = []
         self.members = 0
         self.expanded_bytes = 0
+        self.opcodes = 0
+        self._template_bytes = 0
         self._inspect = inspect
         self._counts: Counter[tuple[str, str]] = Counter()
         self._open = ExitStack()
@@ -109,6 +114,19 @@ class Scan:
         if self.members == self.limits.members + 1:
             self.cannot_check(path, f"over {self.limits.members} members of archives in all")
         return self.members <= self.limits.members
+
+    def add_template(self, template: Template) -> None:
+        """Note a chat template, unless there are too many: each costs up to seconds to check."""
+        self._template_bytes += len(template.text)
+        many = len(self.templates) >= self.limits.templates
+        if many or self._template_bytes > self.limits.template_bytes_in_all:
+            self.cannot_check(template.path, "there are too many chat templates, or too long ones")
+        else:
+            self.templates.append(template)
+
+    def opcodes_left(self) -> int:
+        """How many opcodes of pickles may still be walked."""
+        return max(0, self.limits.opcodes_in_all - self.opcodes)
 
     def room(self) -> int:
         """How many bytes may still be unpacked."""

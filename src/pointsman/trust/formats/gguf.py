@@ -259,7 +259,7 @@ def check_gguf(source: Source, scan: Scan) -> None:
             continue
         if isinstance(value, str):
             name = key.removeprefix("tokenizer.chat_template").lstrip(".") or "default"
-            scan.templates.append(Template(f"{path}!{key}", name, value))
+            scan.add_template(Template(f"{path}!{key}", name, value))
         elif key not in file.too_long:
             scan.add(GGUF_MALFORMED, path, f"Its {key} is no text.")
     for key in file.too_long:

@@ -327,7 +327,8 @@ def probe_pickle(source: Source) -> Walk | None:
 def check_pickle(source: Source, scan: Scan, *, disguised_as: str | None = None) -> Walk:
     """Report what a pickle does; one `disguised_as` another format is reported as that first."""
     path = source.name
-    walk = walk_pickles(source, max_opcodes=scan.limits.opcodes)
+    walk = walk_pickles(source, max_opcodes=min(scan.limits.opcodes, scan.opcodes_left()))
+    scan.opcodes += walk.opcodes
     scan.pickles.append(path)
     if disguised_as:
         scan.add(

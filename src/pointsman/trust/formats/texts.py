@@ -94,7 +94,7 @@ def _check_plain(source: Source, name: str, scan: Scan) -> None:
     if is_template or (tagged and ("message" in text or "__" in text)):
         if source.size > scan.limits.text_bytes:
             scan.cannot_check(source.name, f"the template is over {scan.limits.text_bytes} bytes")
-        scan.templates.append(Template(source.name, _template_name(name), text))
+        scan.add_template(Template(source.name, _template_name(name), text))
     _check_targets(source, text, scan)
 
 
@@ -214,7 +214,7 @@ def _templates(path: str, value: Any, scan: Scan) -> None:
         rows = list(value.items())
     for name, text in rows:
         if isinstance(text, str) and len(text) <= scan.limits.text_bytes:
-            scan.templates.append(Template(f"{path}!chat_template", name, text))
+            scan.add_template(Template(f"{path}!chat_template", name, text))
         else:
             scan.cannot_check(path, f"the chat template {name[:40]!a} is no text, or too long")
 
