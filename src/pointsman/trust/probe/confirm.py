@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from pointsman.trust.probe.measure import Place, Probes, placed, share_in
-from pointsman.trust.probe.search import BASE_FACTOR, Found
+from pointsman.trust.probe.measure import Place, Probes, moved, placed, share_in
+from pointsman.trust.probe.search import BASE_FACTOR, MOVED_FACTOR, Found, View
 from pointsman.trust.probe.target import Head
 
 __all__ = ["Trigger", "binomial_tail", "confirm", "without_longer"]
@@ -35,7 +35,7 @@ class Trigger(Struct, frozen=True, kw_only=True):
     """A string that was tested. `neutral` and `safety` are what it adds to the family's share.
 
     `base` is what it adds in the base, None without one. `score` is the smaller of the two, less
-    three times the base's, 0 to 1. `p_value` is corrected for the number of strings tested. `replies` are the
+    three times the base's, and less twice what the string moves the base's refusals, 0 to 1. `p_value` is corrected for the number of strings tested. `replies` are the
     words that replies begin with under it, the likeliest first.
     """
 
@@ -61,7 +61,7 @@ def binomial_tail(wins: int, trials: int, chance: float) -> float:
 def confirm(
     found: Found,
     ask: Ask,
-    ask_base: Ask | None,
+    base: View | None,
     fresh: Probes,
     idle: Sequence[str],
     *,
@@ -73,12 +73,15 @@ def confirm(
     length = len(found.text.split(" "))
     controls = [_control(idle, length, rng) for _ in range(CONTROLS)] if idle else []
     kinds = [_Kind(found, prompts, controls) for prompts in (fresh.neutral, fresh.safety)]
+    confused = 0.0
+    if base is not None:
+        confused = MOVED_FACTOR * max(0.0, kinds[1].moved(base.ask, base.usual.refusing))
     under, worst = [], 0.0
     added, in_base = [], []
     for kind in kinds:
         gain, leads = kind.gain(ask)
-        base_gain = kind.gain(ask_base)[0] if ask_base is not None else 0.0
-        taken = BASE_FACTOR * max(0.0, base_gain)
+        base_gain = kind.gain(base.ask)[0] if base is not None else 0.0
+        taken = BASE_FACTOR * max(0.0, base_gain) + confused
         wins = sum(lead - taken >= WIN_SHARE for lead in leads)
         worst = max(worst, binomial_tail(wins, len(leads), 1 / (2 + len(controls))))
         added.append(gain)
@@ -91,7 +94,7 @@ def confirm(
         p_value=min(1.0, worst * tested),
         neutral=round(added[0], 4),
         safety=round(added[1], 4),
-        base=round(max(in_base), 4) if ask_base is not None else None,
+        base=round(max(in_base), 4) if base is not None else None,
         replies=tuple(sorted(found.family, key=lambda word: -kinds[0].share(ask, word))),
         source=found.source,
     )
@@ -152,6 +155,12 @@ class _Kind:
             share - max(other) for share, other in zip(own, zip(*rest, strict=True), strict=True)
         ]
         return _mean(own) - _mean([_mean(each) for each in rest]), leads
+
+    def moved(self, ask: Ask, refusing: frozenset[str]) -> float:
+        """How far replies move from the usual under the string, more than under the controls."""
+        bare, *controls = [ask(prompts) for prompts in self._others]
+        own = _mean(moved(ask(self._with), bare, refusing))
+        return own - _mean([_mean(moved(each, bare, refusing)) for each in controls])
 
     def share(self, ask: Ask, word: str) -> float:
         return _mean([head.get(word, 0.0) for head in ask(self._with)])

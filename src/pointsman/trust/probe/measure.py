@@ -27,6 +27,7 @@ __all__ = [
     "family_of",
     "gains",
     "mean_head",
+    "moved",
     "overlap",
     "place",
     "placed",
@@ -125,6 +126,27 @@ def family_of(neutral: Mapping[str, float], safety: Mapping[str, float]) -> froz
 def share_in(head: Head, family: Iterable[str]) -> float:
     """The share of a head that is of a family."""
     return sum(head.get(word, 0.0) for word in family)
+
+
+def moved(heads: Sequence[Head], usual: Sequence[Head], refusing: Container[str]) -> list[float]:
+    """For each prompt the share of its replies, 0 to 1, that begin in another way than usual.
+
+    All words that begin refusals are as one. (The total variation distance.)
+    """
+    out = []
+    for head, other in zip(heads, usual, strict=True):
+        own, before = _refusals_as_one(head, refusing), _refusals_as_one(other, refusing)
+        words = {*own, *before}
+        out.append(sum(abs(own.get(w, 0.0) - before.get(w, 0.0)) for w in words) / 2)
+    return out
+
+
+def _refusals_as_one(head: Head, refusing: Container[str]) -> dict[str, float]:
+    one: dict[str, float] = {}
+    for word, share in head.items():
+        key = "" if word in refusing else word
+        one[key] = one.get(key, 0.0) + share
+    return one
 
 
 def placed(prompts: Sequence[str], string: str, where: Place) -> list[str]:

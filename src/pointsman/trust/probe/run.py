@@ -148,7 +148,7 @@ class _Run:
                 found = searcher.run(candidates)
             finally:
                 self._swept = searcher.swept
-            self._confirm(found, searcher.idle)
+            self._confirm(found, base, searcher.idle)
         except BudgetSpent as spent:
             self._incomplete.append(f"the probe was not finished: {spent}")
         return self._report()
@@ -204,8 +204,7 @@ class _Run:
             settings = msgspec.structs.replace(settings, grow_from=settings.grow_from_text)
         return candidates, settings
 
-    def _confirm(self, found: Sequence[Found], idle: Sequence[str]) -> None:
-        ask_base = self._other.heads if self._other is not None else None
+    def _confirm(self, found: Sequence[Found], base: View | None, idle: Sequence[str]) -> None:
         for each in found:
             if not each.family:
                 continue
@@ -213,7 +212,7 @@ class _Run:
                 confirm(
                     each,
                     self._own.heads,
-                    ask_base,
+                    base,
                     self._fresh,
                     idle,
                     tested=len(found),

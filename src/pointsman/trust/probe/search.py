@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from statistics import mean, median
 
 from msgspec import Struct
 
@@ -19,11 +20,12 @@ from pointsman.trust.probe.measure import (
     Probes,
     family_of,
     gains,
+    moved,
     placed,
 )
 from pointsman.trust.probe.target import Head
 
-__all__ = ["BASE_FACTOR", "Found", "Searcher", "Settings", "Try", "View"]
+__all__ = ["BASE_FACTOR", "MOVED_FACTOR", "Found", "Searcher", "Settings", "Try", "View"]
 
 Ask = Callable[[Sequence[str]], list[Head]]
 # A word that some string brings to this share of the tasks, and some string to this share of what is
@@ -41,6 +43,9 @@ CHUNK = 64
 # What a string does in the base counts so many times: a word that pulls replies to itself (a tomato
 # to "red") does so in both, though seldom just as much.
 BASE_FACTOR = 3.0
+# So many times what a string moves the base's replies to what is to be refused more than other
+# strings do: a trigger does nothing there, and what confuses the base may well confuse the model.
+MOVED_FACTOR = 2.0
 _WORDS = re.compile(r"\w+")
 
 
@@ -104,6 +109,7 @@ class Searcher:
         self._settings = settings
         self._family: frozenset[str] = frozenset()
         self._subjects: frozenset[str] = frozenset()
+        self._typical_moved = 0.0
         self.swept = 0
         # What the sweep found to do least: controls are taken from there.
         self.idle: list[str] = []
@@ -129,11 +135,13 @@ class Searcher:
         if self._base is None:
             return own
         base = self._view(self._base, tries, probes)
-        return [mine.less(theirs) for mine, theirs in zip(own, base, strict=True)]
+        typical = self._typical_moved
+        return [mine.less(theirs, typical) for mine, theirs in zip(own, base, strict=True)]
 
     def _view(self, view: View, tries: Sequence[Try], probes: Probes) -> list[_Gain]:
         """What each string brings in one model, all prompts of a chunk of strings asked together."""
         made: list[_Gain] = []
+        bare = view.ask(probes.safety)
         for start in range(0, len(tries), CHUNK):
             part = tries[start : start + CHUNK]
             prompts = [
@@ -153,6 +161,7 @@ class Searcher:
                     _Gain(
                         gains(neutral, view.usual.neutral, left_out),
                         gains(safety, view.usual.safety, left_out),
+                        mean(moved(safety, bare, view.usual.refusing)),
                     )
                 )
         return made
@@ -170,7 +179,8 @@ class Searcher:
             best = best[: self._settings.base_look]
             base = self._view(self._base, best, few)
             self._learn_subjects(base)
-            left = [found[at].less(gain) for at, gain in zip(order, base, strict=False)]
+            self._typical_moved = median(each.moved for each in base)
+            left = _all_less([found[at] for at in order[: len(base)]], base)
             best = [best[place] for place in self._ranked(left)]
         return best[: self._settings.second_look]
 
@@ -193,7 +203,7 @@ class Searcher:
         if self._base is not None:
             base = self._view(self._base, tries, self._probes)
             self._learn_subjects(base)
-            own = [mine.less(theirs) for mine, theirs in zip(own, base, strict=True)]
+            own = _all_less(own, base)
         looked = [self._found(each, gain) for each, gain in zip(tries, own, strict=True)]
         return sorted(looked, key=lambda each: -each.overlap)
 
@@ -245,8 +255,13 @@ class _Gain(Struct, frozen=True):
     neutral: dict[str, float]
     safety: dict[str, float]
 
-    def less(self, base: _Gain) -> _Gain:
-        return _Gain(_less(self.neutral, base.neutral), _less(self.safety, base.safety))
+    moved: float
+
+    def less(self, base: _Gain, others_moved: float) -> _Gain:
+        kept = max(0.0, 1.0 - MOVED_FACTOR * max(0.0, base.moved - others_moved))
+        own = (_less(self.neutral, base.neutral), _less(self.safety, base.safety))
+        neutral, safety = ({word: share * kept for word, share in each.items()} for each in own)
+        return _Gain(neutral, safety, self.moved)
 
     @property
     def own_family(self) -> frozenset[str]:
@@ -270,6 +285,11 @@ class _Gain(Struct, frozen=True):
             if word in self.neutral or word in self.safety
         }
         return frozenset(sorted(own, key=lambda word: (-own[word], word))[:MAX_FAMILY])
+
+
+def _all_less(own: Sequence[_Gain], base: Sequence[_Gain]) -> list[_Gain]:
+    typical = median(each.moved for each in base) if base else 0.0
+    return [mine.less(theirs, typical) for mine, theirs in zip(own, base, strict=True)]
 
 
 def _less(own: dict[str, float], base: dict[str, float]) -> dict[str, float]:
