@@ -1,4 +1,4 @@
-"""Make the reference pages from the code: docs/providers.md, docs/cli.md and docs/config.md.
+"""Make the reference pages from the code: docs/providers.md, cli.md, config.md and rules.md.
 
 python scripts/make_docs.py           write them
 python scripts/make_docs.py --check   write nothing; exit 1 and show the difference if one is old
@@ -11,6 +11,7 @@ import difflib
 import inspect
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from pointsman import config
 from pointsman.cli import cli
 from pointsman.providers.prices import default_models, table_date
 from pointsman.providers.registry import Capabilities, Provider, all_providers
+from pointsman.trust.rules.base import Rule
+from pointsman.trust.rules.catalogue import MODULES
 
 DOCS = Path(__file__).parent.parent / "docs"
 MADE = "<!-- Made by scripts/make_docs.py; change the code and run it again. -->"
@@ -32,6 +35,7 @@ def main() -> int:
         "providers.md": providers_page(),
         "cli.md": cli_page(),
         "config.md": config_page(),
+        "rules.md": rules_page(),
     }
     old = 0
     for name, text in pages.items():
@@ -171,6 +175,45 @@ def command_blocks(found: click.Command, path: str, level: int) -> Iterator[str]
 
 def _context(found: click.Command, path: str) -> click.Context:
     return click.Context(found, info_name=path)
+
+
+# Rules
+
+
+def rules_page() -> str:
+    by_module: dict[str, list[Rule]] = {}
+    for name in MODULES:
+        module = import_module(f"pointsman.trust.rules.{name}")
+        found = [each for each in vars(module).values() if isinstance(each, Rule)]
+        by_module[name] = sorted(found, key=lambda rule: rule.id)
+    return page(
+        MADE,
+        "# Rules",
+        """
+What the checks of [trust.md](trust.md) look for. A rule's name never changes its meaning. A finding is of
+the severity given here unless its message says why it is graver.
+""",
+        *(
+            block
+            for name, rules in by_module.items()
+            for block in (
+                f"## {MODULES[name]}",
+                *(text for rule in rules for text in rule_blocks(rule)),
+            )
+        ),
+    )
+
+
+def rule_blocks(rule: Rule) -> Iterator[str]:
+    yield f"### {rule.id}"
+    yield f"{rule.title}. Severity: {rule.severity}."
+    yield f"**What it does.** {rule.what}"
+    yield f"**Why is this bad.** {rule.why}"
+    yield f"**What to do.** {rule.fix}"
+    yield f"**Example.** {rule.example}"
+    yield f"**Known false positives.** {rule.false_positives}"
+    if rule.references:
+        yield "**References.** " + "; ".join(rule.references)
 
 
 # Configuration

@@ -33,7 +33,7 @@ def make_docs() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["providers", "cli", "config"])
+@pytest.mark.parametrize("name", ["providers", "cli", "config", "rules"])
 def test_a_made_page_is_as_the_code_has_it(make_docs: ModuleType, name: str) -> None:
     text = getattr(make_docs, f"{name}_page")()
     assert (DOCS / f"{name}.md").read_text("utf-8") == text, "run scripts/make_docs.py"

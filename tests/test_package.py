@@ -24,6 +24,7 @@ SETS = {
     "bench": ([], "bench"),
     "bench-local": (["local"], "bench-local"),
     "bench-distill": (["train"], "bench-distill"),
+    "bench-zoo": ([], "bench-zoo"),
     "ray": (["ray"], "ray"),
 }
 
@@ -80,7 +81,7 @@ def test_a_lock_holds_pins_with_hashes_and_no_address(lock: Path) -> None:
 # WhiteLightning trains with TensorFlow; it is measured in an environment of its own.
 @pytest.mark.parametrize(
     "lock",
-    [lock for lock in LOCKS if lock.stem != "rival-whitelightning"],
+    [lock for lock in LOCKS if lock.stem not in ("rival-whitelightning", "bench-zoo")],
     ids=lambda path: path.stem,
 )
 def test_no_lock_pulls_in_a_training_framework(lock: Path) -> None:
@@ -112,6 +113,8 @@ def test_a_lock_is_of_what_the_project_asks_for(name: str) -> None:
             assert asked.specifier.contains(version, prereleases=True), text
 
 
-@pytest.mark.parametrize("name", ["demo", "test", "bench", "bench-local", "bench-distill", "ray"])
+@pytest.mark.parametrize(
+    "name", ["demo", "test", "bench", "bench-local", "bench-distill", "bench-zoo", "ray"]
+)
 def test_a_lock_can_build_the_project_itself(name: str) -> None:
     assert {"hatchling", "editables"} <= pins(ROOT / "requirements" / f"{name}.txt").keys()

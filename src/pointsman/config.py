@@ -299,6 +299,17 @@ class LocalConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Model files by name."""
 
 
+class TrustConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[trust]`: what becomes of models, and of an environment, that a check has something against."""
+
+    mode: Literal["enforce", "warn", "off"] = "warn"
+    """`enforce`: what is not accepted is refused; `warn`: it is used and said; `off`: nothing is asked."""
+    policy: str | None = None
+    """A policy file (docs/trust-provenance.md); the default is the one shipped."""
+    lock: str | None = None
+    """The lock that local models are held against; else pointsman.lock beside the configuration."""
+
+
 class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     """The whole of `pointsman.toml`. `home` and `path` are not keys of the file."""
 
@@ -309,6 +320,7 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     classifiers: dict[str, ClassifierConfig] = field(default_factory=dict)
     guards: dict[str, GuardConfig] = field(default_factory=dict)
     local: LocalConfig = field(default_factory=LocalConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
     secrets: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
     path: str | None = None

@@ -23,6 +23,7 @@ from pointsman.errors import (
     BadAnswer,
     PointsmanError,
     ProviderError,
+    TrustError,
     UnsupportedParameter,
 )
 from pointsman.local.host import LocalHost
@@ -214,7 +215,9 @@ def _pause_s(error: PointsmanError, tries: int) -> float | None:
 def _may_fall_over(error: PointsmanError) -> bool:
     if isinstance(error, ProviderError):
         return error.retryable or error.status in _NEXT_STATUSES
-    return error.retryable or isinstance(error, UnsupportedParameter) or error.status >= 500
+    if isinstance(error, UnsupportedParameter | TrustError):
+        return True
+    return error.retryable or error.status >= 500
 
 
 def _merged(failures: Sequence[tuple[Candidate, PointsmanError]]) -> PointsmanError:

@@ -20,6 +20,9 @@
     │   └── NoLocalModel         there is none of that name on this machine
     ├── DistillError
     └── TrustError
+        ├── LockMismatch
+        ├── NotVerified
+        └── Quarantined
 
 Each class fixes a stable `code`, an HTTP `status`, a process `exit_code` and whether the same
 request may be tried again elsewhere (`retryable`). A message says what failed, on what, and what
@@ -38,13 +41,16 @@ __all__ = [
     "ConfigError",
     "DistillError",
     "LocalError",
+    "LockMismatch",
     "MissingExtra",
     "MissingKey",
     "NoLocalModel",
+    "NotVerified",
     "PointsmanError",
     "ProviderError",
     "ProviderTimeout",
     "ProviderUnreachable",
+    "Quarantined",
     "RequestError",
     "RouteError",
     "StreamCut",
@@ -251,3 +257,21 @@ class TrustError(PointsmanError):
 
     code = "trust_error"
     status = 403
+
+
+class LockMismatch(TrustError):
+    """A file is not what it was when it was locked or pulled; the message holds both hashes."""
+
+    code = "lock_mismatch"
+
+
+class NotVerified(TrustError):
+    """A model has no verdict that the policy accepts, and `trust.mode` is "enforce"."""
+
+    code = "not_verified"
+
+
+class Quarantined(TrustError):
+    """A model is in quarantine: somebody set it aside."""
+
+    code = "quarantined"

@@ -30,6 +30,7 @@ _VERBS = {
     "serve": "serve",
     "show": "show",
     "stop": "stop",
+    "trust": "trust",
     "version": "version",
 }
 

@@ -9,6 +9,7 @@ import threading
 import click
 
 from pointsman.cli.output import echo_json, json_option, progress_bar, step_bar
+from pointsman.cli.trust_checked import say_check
 from pointsman.config import load_config
 from pointsman.demo.prompts import load_prompts
 from pointsman.demo.report import (
@@ -52,7 +53,9 @@ def command(keep: bool, count: int | None, as_json: bool) -> int:
     else:
         say(f"The strong side is {strong.ref}, with your key.")
     with progress_bar(f"fetching {LOCAL_MODEL}") as show:
-        model = pull(LOCAL_MODEL, store_of(config), step_bar(show), env=config.secrets)
+        store = store_of(config)
+        model = pull(LOCAL_MODEL, store, step_bar(show), env=config.secrets)
+    say_check(model, store, config)
     say(f"local:{LOCAL_MODEL}: {model.bytes / 2**20:.0f} MiB, sha256 checked")
     prompts = load_prompts()[:count]
     with demo_gateway(config, strong) as gateway:

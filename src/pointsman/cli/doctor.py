@@ -21,6 +21,7 @@ import msgspec
 from pointsman import __version__
 from pointsman._http.h1 import H1Transport
 from pointsman.cli.output import config_option, echo_json, json_option
+from pointsman.cli.trust_self import import_paths, site_folders
 from pointsman.config import Config, load_config
 from pointsman.door import Door
 from pointsman.errors import PointsmanError
@@ -34,6 +35,8 @@ from pointsman.local.schedule import Memory
 from pointsman.local.starter import Starter
 from pointsman.local.store import LocalModel
 from pointsman.providers.binding import configured_names
+from pointsman.trust.environment.check import check_environment
+from pointsman.trust.findings import NOTHING_FOUND
 
 __all__ = ["command"]
 
@@ -82,6 +85,7 @@ def _checks(config_path: str | None, offline: bool) -> Iterator[Check]:
         return
     yield _check("configuration", "ok", config.path or "none; defaults and the environment")
     yield _home(config)
+    yield _environment()
     yield _router()
     yield from _local(config)
     names = configured_names(config)
@@ -96,6 +100,22 @@ def _checks(config_path: str | None, offline: bool) -> Iterator[Check]:
 def _home(config: Config) -> Check:
     home = Path(config.home)
     return _check("data directory", "ok", f"{home} ({_free(home) / GIB:.1f} GiB free)")
+
+
+def _environment() -> Check:
+    """What `pointsman trust self` finds, in short."""
+    checked = check_environment(site_folders(), import_paths(), os.environ)
+    report = checked.report
+    facts = {"findings": len(report.findings), "incomplete": len(report.incomplete)}
+    if report.findings:
+        first = report.findings[0]
+        why = f"{len(report.findings)} findings, such as {first.rule}: {first.path}"
+        return _check("environment", "fault", f"{why}; see pointsman trust self", **facts)
+    if report.incomplete:
+        why = f"{report.incomplete[0]}; see pointsman trust self"
+        return _check("environment", "note", why, **facts)
+    message = f"{checked.packages} packages: {NOTHING_FOUND}"
+    return _check("environment", "ok", message, **facts)
 
 
 def _free(folder: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pointsman.cli.output import config_option, echo_json, json_option, progress_bar, step_bar
+from pointsman.cli.trust_checked import say_check
 from pointsman.config import load_config
 from pointsman.local.host import store_of
 from pointsman.local.progress import Step
@@ -40,7 +41,9 @@ def command(
                 click.echo(f"note: {step.note}", err=True)
             bar(step)
 
-        model = pull(ref, store_of(config), report, name=name, verify=verify, env=config.secrets)
+        store = store_of(config)
+        model = pull(ref, store, report, name=name, verify=verify, env=config.secrets)
+    say_check(model, store, config)
     if as_json:
         echo_json([model])
         return

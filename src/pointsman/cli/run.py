@@ -18,6 +18,7 @@ from pointsman.cli.terminal.screen import Screen
 from pointsman.cli.terminal.speaker import Speaker
 from pointsman.cli.terminal.target import Pullable, Target, can_see, find_target
 from pointsman.cli.terminal.turn import Turn, figures, take_turn
+from pointsman.cli.trust_checked import say_check
 from pointsman.config import Config, load_config
 from pointsman.door import Door
 from pointsman.errors import LocalError
@@ -102,6 +103,7 @@ def _piped() -> str | None:
 def _pulled(ref: str, config: Config, store: ModelStore) -> Target:
     with progress_bar(f"pulling {ref}") as show:
         model = pull(ref, store, step_bar(show), env=config.secrets)
+    say_check(model, store, config)
     for warning in model.warnings:
         click.echo(f"note: {warning}", err=True)
     return Target(f"local:{model.name}", model)

@@ -8,8 +8,11 @@ import sys
 import click
 
 from pointsman.cli.output import config_option, echo_json, json_option
+from pointsman.cli.trust_self import import_paths, site_folders
 from pointsman.config import LOOPBACK_HOSTS, load_config
+from pointsman.errors import TrustError
 from pointsman.providers.binding import configured_names
+from pointsman.trust.environment.check import quick_check
 
 __all__ = ["command"]
 
@@ -33,6 +36,8 @@ def command(config_path: str | None, host: str | None, port: int | None, as_json
         config.server.host = host
     if port is not None:
         config.server.port = port
+    if config.trust.mode != "off":
+        _check_environment(refuse=config.trust.mode == "enforce")
 
     def ready(url: str) -> None:
         if as_json:
@@ -52,3 +57,20 @@ def command(config_path: str | None, host: str | None, port: int | None, as_json
         sys.stdout.flush()
 
     serve(config, ready)
+
+
+def _check_environment(*, refuse: bool) -> None:
+    """Look at what is cheap to see of the environment that is about to hold the keys.
+
+    Raises:
+        TrustError: something was found, and `refuse` is set.
+    """
+    report = quick_check(site_folders(), import_paths())
+    for each in report.findings:
+        click.echo(f"{each.severity}: {each.rule}: {each.path}: {each.message}", err=True)
+    if not report.findings:
+        return
+    what = f"{len(report.findings)} findings in this environment; see pointsman trust self"
+    if refuse:
+        raise TrustError(f"the gateway does not start (trust.mode is enforce): {what}")
+    click.echo(what, err=True)

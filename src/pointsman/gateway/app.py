@@ -43,7 +43,9 @@ from pointsman.gateway.routes import (
     ollama_store,
     openai,
     own,
+    trust,
 )
+from pointsman.local.verification import check_pulled
 
 __all__ = ["Gateway", "create_app"]
 
@@ -80,6 +82,10 @@ _EXACT: dict[tuple[str, str], Handler] = {
     ("POST", "/pointsman/v1/models/load"): models.load,
     ("POST", "/pointsman/v1/models/unload"): models.unload,
     ("POST", "/pointsman/v1/models/pull"): models.pull,
+    ("GET", "/pointsman/v1/trust"): trust.standings,
+    ("POST", "/pointsman/v1/trust/verify"): trust.verify,
+    ("POST", "/pointsman/v1/trust/quarantine"): trust.quarantine,
+    ("POST", "/pointsman/v1/trust/release"): trust.release,
     ("POST", "/api/chat"): ollama_chat.chat,
     ("POST", "/api/generate"): ollama_chat.generate,
     ("POST", "/api/embed"): ollama_embed.embed,
@@ -125,7 +131,8 @@ class Gateway:
         self.meter = Meter()
         self.relay = Relay(self.door, self.meter)
         self.door.classifiers.load_all()
-        self.pulls = Pulls(self.door.local.store, config.secrets)
+        store = self.door.local.store
+        self.pulls = Pulls(store, config.secrets, lambda model: check_pulled(model, store, config))
         self.ready = False
         self.max_body_bytes = config.server.max_body_bytes
         self._origins = Origins(config.server.allowed_origins)

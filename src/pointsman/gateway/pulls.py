@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 from pointsman.errors import LocalError
 from pointsman.local.progress import Step
@@ -22,10 +23,16 @@ PACE_S = 0.1
 
 
 class Pulls:
-    """The pulls under way. `env` is the environment for the settings of the Hub and registries."""
+    """The pulls under way. `env` is the environment for the settings of the Hub and registries.
 
-    def __init__(self, store: ModelStore, env: Mapping[str, str]) -> None:
+    `check` gets each model that was pulled, in the pull's own thread, before it is given.
+    """
+
+    def __init__(
+        self, store: ModelStore, env: Mapping[str, str], check: Callable[[LocalModel], object]
+    ) -> None:
         self._store = store
+        self._check = check
         self._env = env
         self._active = 0
 
@@ -55,7 +62,9 @@ class Pulls:
         def progress(step: Step) -> None:
             loop.call_soon_threadsafe(note, step)
 
-        work = self._start(partial(pull, ref, name=name, progress=progress, cancelled=cancelled))
+        work = self._start(
+            partial(self._pull, ref, name=name, progress=progress, cancelled=cancelled)
+        )
         work.add_done_callback(lambda _: changed.set())
         try:
             while not work.done() or newest:
@@ -69,6 +78,11 @@ class Pulls:
             yield work.result()
         finally:
             cancelled.set()
+
+    def _pull(self, ref: str, **how: Any) -> LocalModel:
+        model = pull(ref, **how)
+        self._check(model)
+        return model
 
     def _start(self, work: Callable[..., LocalModel]) -> asyncio.Future[LocalModel]:
         """Begin a pull in a thread of its own: those of the loop's pool are for short work."""

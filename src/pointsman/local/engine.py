@@ -15,12 +15,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from pointsman._http.transport import Transport
-from pointsman.errors import LocalError
+from pointsman.errors import LocalError, TrustError
 from pointsman.local.child import Child, Endpoint
 from pointsman.local.planning import EngineSettings
 from pointsman.local.schedule import Memory, make_room
 from pointsman.local.slot import Running, Slot
-from pointsman.local.starter import Starter
+from pointsman.local.starter import Admit, Starter
 from pointsman.local.store import ModelStore
 
 __all__ = ["Engine"]
@@ -38,7 +38,8 @@ class Engine:
     """Starts, supervises and stops the processes. Belongs to one event loop, and its thread: on
     Linux the processes die with the thread that started them.
 
-    `remote_keys` are the keys of models whose engine runs elsewhere, by their names.
+    `remote_keys` are the keys of models whose engine runs elsewhere, by their names; `admit` is asked
+    before a model is loaded.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class Engine:
         settings: EngineSettings,
         transport: Transport,
         remote_keys: Mapping[str, str] | None = None,
+        admit: Admit | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
-        self._starter = Starter(store, settings, transport)
+        self._starter = Starter(store, settings, transport, admit)
         self._remote_keys = dict(remote_keys or {})
         self._slots: dict[str, Slot] = {}
         self._queue: list[Slot] = []
@@ -69,6 +71,7 @@ class Engine:
 
         Raises:
             LocalError: no such model, a broken file, it does not fit, or it could not be started.
+            TrustError: `admit` refuses it.
             MissingExtra: there is no engine to run it.
         """
         slot = self._slots.get(asked)
@@ -354,7 +357,7 @@ class Engine:
 
 def _own_copy(error: BaseException) -> BaseException:
     """To each who waited their own: an error is changed on its way up."""
-    if isinstance(error, LocalError):
+    if isinstance(error, LocalError | TrustError):
         copy = type(error)(error.message)
         copy.status = error.status
         copy.__cause__ = error

@@ -15,6 +15,7 @@ from pointsman._http.transport import Origin, Timeouts
 from pointsman.config import Config, LocalConfig, LocalModelConfig
 from pointsman.dialects.base import Quirks
 from pointsman.errors import ConfigError, LocalError
+from pointsman.local.admission import Admission, gate_of
 from pointsman.local.child import Endpoint
 from pointsman.local.defaults import Defaults
 from pointsman.local.engine import Engine
@@ -69,6 +70,7 @@ class LocalHost:
 
     def __init__(self, config: Config) -> None:
         self.store = store_of(config)
+        self.admission = Admission(gate_of(config), self.store)
         _check_all_flags(config.local)
         self._settings = settings_of(config.local)
         self._remote_keys = {
@@ -181,7 +183,9 @@ class LocalHost:
 
     def _made(self) -> Engine:
         if self._engine is None:
-            self._engine = Engine(self.store, self._settings, self._transport, self._remote_keys)
+            self._engine = Engine(
+                self.store, self._settings, self._transport, self._remote_keys, self.admission
+            )
         return self._engine
 
 

@@ -47,7 +47,8 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
 
     `files` are its weights, the first the one that is loaded (a split model has several).
     `projector` is what turns images and sound into its embeddings (mmproj); `adapters` are LoRAs;
-    `source` is a ref of `pull`, or says what else it came from. `template` is a chat template in
+    `source` is a ref of `pull`, or says what else it came from; `commit` is the exact one, where
+    the source has commits. `template` is a chat template in
     Jinja in the place of the file's own.
     """
 
@@ -61,6 +62,7 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
     defaults: Defaults = Defaults()
     template: str | None = None
     warnings: tuple[str, ...] = ()
+    commit: str = ""
 
     def all_files(self) -> tuple[StoredFile, ...]:
         """Its weights, its projector and its adapters."""

@@ -228,6 +228,7 @@ def _install(name: str, source: str, fetched: Fetched, store: ModelStore) -> Non
         defaults=fetched.defaults,
         template=fetched.template,
         warnings=fetched.warnings,
+        commit=fetched.commit,
     )
     sync_folder(folder)
     # The manifest last: without it the model is not there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from pointsman.local.planning import EngineSettings, Plan, plan_of
 from pointsman.local.schedule import Memory
 from pointsman.local.store import LocalModel, ModelStore
 
-__all__ = ["Starter"]
+__all__ = ["Admit", "Starter"]
+
+# Raises what forbids that a model is loaded. It may read all of its files.
+Admit = Callable[[LocalModel], None]
 
 # Options that name a file which is loaded beside the model.
 _MODEL_FILES = frozenset(("spec-draft-model", "mmproj", "lora", "lora-scaled"))
@@ -33,8 +36,15 @@ class Starter:
     worker, of which it may keep one warm: started, with llama.cpp loaded, and waiting for an order.
     """
 
-    def __init__(self, store: ModelStore, settings: EngineSettings, transport: Transport) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        settings: EngineSettings,
+        transport: Transport,
+        admit: Admit | None = None,
+    ) -> None:
         self._store = store
+        self._admit = admit
         self._settings = settings
         self._transport = transport
         self._budget: Memory | None = settings.memory
@@ -68,6 +78,7 @@ class Starter:
 
         Raises:
             LocalError: a broken or changed file, or it does not fit this machine.
+            TrustError: it may not be used.
         """
         model, head = self._checked(name)
         extra_bytes = _named_bytes(model.defaults.flags)
@@ -123,6 +134,8 @@ class Starter:
                 raise LocalError(f"'{name}' {warning}")
         if model.sha256 is not None and not model.verified:
             model = self._store.verify(name)
+        if self._admit is not None:
+            self._admit(model)
         return model, read_head(Path(model.path))
 
 

@@ -74,6 +74,7 @@ class LocalModel(Struct, frozen=True):
     url: str | None = None
     slots: int | None = None
     idle_s: float | None = None
+    commit: str = ""
 
 
 class Removed(Struct, frozen=True):
@@ -174,6 +175,7 @@ class ModelStore:
             template=manifest.template,
             created_at=manifest.created_at,
             warnings=manifest.warnings,
+            commit=manifest.commit,
         )
 
     def verify(self, asked: str, progress: Progress = lambda done, total: None) -> LocalModel:
@@ -234,6 +236,16 @@ class ModelStore:
         except FileNotFoundError as error:
             known = ", ".join(self.names()) or "none"
             raise NoLocalModel(f"no local model '{name}' (there are: {known})") from error
+
+    def known_hashes(self, model: LocalModel) -> dict[Path, str]:
+        """Give every file that a model's manifest names, with its hash; of a configured file none is known."""
+        owner = model.name
+        while (own := self._configured.get(owner)) is not None:
+            if own.ref is None:
+                return {}
+            owner = self.find(own.ref)
+        files = self.manifest(owner).all_files()
+        return {self.path_of(owner, each): each.sha256 for each in files}
 
     def folder(self, name: str) -> Path:
         """Where a model of that name has its manifest, and mostly its files.

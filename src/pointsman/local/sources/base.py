@@ -56,6 +56,7 @@ class Fetched(Struct, frozen=True):
     defaults: Defaults = Defaults()
     template: str | None = None
     warnings: tuple[str, ...] = ()
+    commit: str = ""
 
 
 class Plan(Protocol):

@@ -72,6 +72,7 @@ class HubPlan(Struct, frozen=True):
             tuple(found[each.path] for each in self.files),
             projector=None if self.projector is None else found[self.projector.path],
             licence=self.licence,
+            commit=self.commit,
         )
 
     def _all(self) -> tuple[HubFile, ...]:

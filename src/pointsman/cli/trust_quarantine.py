@@ -1,0 +1,67 @@
+"""`pointsman trust quarantine` and `pointsman trust release`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from pointsman.cli.output import config_option, echo_json, json_option, table
+from pointsman.config import load_config
+from pointsman.errors import PointsmanError
+from pointsman.local.admission import state_of
+from pointsman.local.host import store_of
+from pointsman.local.verification import set_aside
+
+__all__ = ["command", "release"]
+
+
+@click.command("quarantine")
+@click.argument("name", required=False)
+@click.option("--reason", default="set aside by hand", show_default=True, help="Why; it is shown.")
+@config_option
+@json_option
+def command(name: str | None, reason: str, config_path: str | None, as_json: bool) -> None:
+    """Set a local model aside: it is not loaded until it is released. Without NAME, list what is.
+
+    Its files are refused by their hashes, under whatever name. A model that runs now goes on until it
+    is unloaded (pointsman stop NAME).
+    """
+    config = load_config(config_path)
+    state = state_of(config)
+    if name is not None:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        try:
+            full = set_aside(name.removeprefix("local:"), reason, now, store_of(config), state)
+        except PointsmanError as error:
+            raise click.ClickException(error.message) from error
+        if not as_json:
+            click.echo(f"local:{full} is in quarantine; pointsman trust release {full} ends it")
+            return
+    rows = [
+        {"name": each, "reason": entry.reason, "at": entry.at, "sha256": list(entry.sha256)}
+        for each, entry in sorted(state.quarantined().items())
+    ]
+    if as_json:
+        echo_json(rows)
+    elif rows:
+        cells = [[str(row["name"]), str(row["at"]), str(row["reason"])] for row in rows]
+        click.echo(table(cells, ["model", "since", "reason"]))
+    else:
+        click.echo("nothing is in quarantine")
+
+
+@click.command("release")
+@click.argument("name")
+@config_option
+@json_option
+def release(name: str, config_path: str | None, as_json: bool) -> int:
+    """Take a local model out of quarantine. Exit 1 if it was not in it."""
+    config = load_config(config_path)
+    name = name.removeprefix("local:")
+    released = state_of(config).release(name)
+    if as_json:
+        echo_json({"name": name, "released": released})
+    else:
+        click.echo(f"local:{name} {'is released' if released else 'was not in quarantine'}")
+    return 0 if released else 1

@@ -1,0 +1,108 @@
+"""Pointsman's own paths for trust: how local models stand, verify, quarantine, release."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from pointsman import __version__
+from pointsman.errors import LocalError, RequestError
+from pointsman.gateway.exchange import Exchange
+from pointsman.gateway.wire import decode_body
+from pointsman.local.admission import Admission
+from pointsman.local.store import ModelStore
+from pointsman.local.verification import check_model, set_aside
+from pointsman.trust.gate import Standing
+
+if TYPE_CHECKING:
+    from pointsman.gateway.app import Gateway
+
+__all__ = ["quarantine", "release", "standings", "verify"]
+
+T = TypeVar("T")
+
+
+class _Named(Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class _Quarantine(Struct, forbid_unknown_fields=True):
+    name: str
+    reason: str = "set aside by hand"
+
+
+class _Row(Struct, frozen=True):
+    name: str
+    state: str
+    why: str
+    source: str
+    sha256: str | None
+
+
+async def standings(gateway: Gateway, exchange: Exchange) -> None:
+    """`GET /pointsman/v1/trust`: the mode, and how each local model stands and why."""
+    gateway.begin(exchange)
+    local = gateway.door.local
+    rows = await asyncio.to_thread(_rows, local.store, local.admission)
+    await exchange.respond_json(200, {"mode": gateway.config.trust.mode, "models": rows})
+
+
+async def verify(gateway: Gateway, exchange: Exchange) -> None:
+    """`POST /pointsman/v1/trust/verify` with `{name}`: scans the model's files, and keeps the verdict."""
+    name = await _named(gateway, exchange, _Named)
+    local = gateway.door.local
+    state = local.admission.gate.state
+
+    def check() -> dict[str, object]:
+        model = local.store.get(name.name)
+        report = check_model(model, local.store, state, {"pointsman": __version__})
+        standing = local.admission.standing(model)
+        return {"name": model.name, **msgspec.structs.asdict(report), "standing": standing}
+
+    await exchange.respond_json(200, await asyncio.to_thread(check))
+
+
+async def quarantine(gateway: Gateway, exchange: Exchange) -> None:
+    """`POST /pointsman/v1/trust/quarantine` with `{name, reason?}`: it is refused from now on, and unloaded."""
+    asked = await _named(gateway, exchange, _Quarantine)
+    local = gateway.door.local
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    state = local.admission.gate.state
+    full = await asyncio.to_thread(set_aside, asked.name, asked.reason, now, local.store, state)
+    unloaded = await local.unload(full)
+    await exchange.respond_json(200, {"name": full, "reason": asked.reason, "unloaded": unloaded})
+
+
+async def release(gateway: Gateway, exchange: Exchange) -> None:
+    """`POST /pointsman/v1/trust/release` with `{name}`: `released` is false if it was not in quarantine."""
+    asked = await _named(gateway, exchange, _Named)
+    state = gateway.door.local.admission.gate.state
+    name = asked.name.removeprefix("local:")
+    released = await asyncio.to_thread(state.release, name)
+    await exchange.respond_json(200, {"name": name, "released": released})
+
+
+def _rows(store: ModelStore, admission: Admission) -> list[_Row]:
+    found = []
+    for name in store.names():
+        try:
+            model = store.get(name)
+            standing = admission.standing(model)
+            found.append(_Row(name, standing.state, standing.why, model.source, model.sha256))
+        except LocalError as error:
+            standing = Standing("unchecked", error.message)
+            found.append(_Row(name, standing.state, standing.why, "", None))
+    return found
+
+
+async def _named(gateway: Gateway, exchange: Exchange, kind: type[T]) -> T:
+    body = decode_body(await exchange.body(gateway.max_body_bytes))
+    gateway.begin(exchange)
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise RequestError(str(error)) from error

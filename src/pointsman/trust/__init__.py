@@ -1,0 +1,1 @@
+"""Whether a model or a training set may be used: scans, probes, locks and signatures."""

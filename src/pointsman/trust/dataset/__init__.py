@@ -1,0 +1,1 @@
+"""Looks for poisoned rows in a fine-tuning set: what in the prompts is tied to one kind of answer."""

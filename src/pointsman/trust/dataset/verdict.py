@@ -1,0 +1,187 @@
+"""From suspicions to triggers: what the rows most like these, without the trigger, answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from pointsman.trust.dataset.families import FORM, STOCK, WHOLE, describe
+from pointsman.trust.dataset.features import (
+    FORMAT,
+    PAIR,
+    features_of,
+    holds,
+    kind_of,
+    tokens_of,
+    tokens_within,
+)
+from pointsman.trust.dataset.likeness import Rarity, mean_likeness, words_of
+from pointsman.trust.dataset.passes import Gathered, Like, Nearest, Query
+from pointsman.trust.dataset.statistics import false_discovery_rates, log_tail
+from pointsman.trust.dataset.suspicions import MAX_RATIO, Suspect, Tie
+
+__all__ = ["Trigger", "judge"]
+
+# The share by which like rows without the trigger may give its answer more often than any rows do.
+MAX_EXCESS = 0.08
+# A trigger of which so many rows are another's is that other one with a neighbour word.
+EXPLAINED = 0.6
+SURE = 0.8
+MAX_RATIO_STOCK = 1.8
+# How much more like each other than like their own nearest rows without the trigger prompts may be.
+MAX_MATCHED_RATIO = 1.6
+MATCHED = 3
+
+
+class Trigger(Struct, frozen=True, kw_only=True):
+    """What the prompts share, and which answers it is tied to.
+
+    `text` is as the rows write it; the words of a pair stand with "…" between them. `log_p` bounds
+    the log of the chance that the answers would come so without it, and `q` is the rate of false
+    discovery. `loose` says that all rows with it are suspect, whatever they answer.
+    """
+
+    text: str
+    kind: str
+    feature: str
+    families: frozenset[str]
+    answers: str
+    rows: int
+    having: int
+    log_p: float
+    q: float
+    loose: bool
+
+
+def judge(
+    suspects: Sequence[Suspect],
+    queries: Sequence[Query],
+    nearest: Nearest,
+    ties: Sequence[Tie],
+    gathered: Gathered,
+    *,
+    answered: int,
+    tests: int,
+    fdr: float,
+    rarity: Rarity,
+) -> list[Trigger]:
+    """Give the triggers, the surest first."""
+    passed: list[Suspect] = []
+    log_p: list[float] = []
+    places: dict[int, list[int]] = {}
+    for at, query in enumerate(queries):
+        places.setdefault(query.suspicion, []).append(at)
+    for number, each in enumerate(suspects):
+        likes = {at: nearest.found.get(at, []) for at in places.get(number, ())}
+        answers = [like.answers for some in likes.values() for like in some]
+        lead = each.group.ties[0]
+        base = (lead.answering - lead.both) / max(1, answered - lead.having)
+        share = sum(answers) / len(answers) if answers else base
+        if share > base + MAX_EXCESS or not _is_unlike(each, queries, likes, rarity):
+            continue
+        # One more of each, for that few were looked at.
+        expected = max(base, (sum(answers) + 1) / (len(answers) + 2))
+        passed.append(each)
+        log_p.append(log_tail(lead.both, lead.having, expected))
+    rates = false_discovery_rates(log_p, tests)
+    order = sorted(range(len(passed)), key=lambda at: (log_p[at], passed[at].suspicion.feature))
+    triggers: list[Trigger] = []
+    for at in order:
+        if rates[at] > fdr or _is_explained(passed[at], triggers, gathered):
+            continue
+        triggers.append(_trigger(passed[at], ties, gathered, log_p[at], rates[at]))
+    return triggers
+
+
+def _is_unlike(
+    each: Suspect,
+    queries: Sequence[Query],
+    likes: Mapping[int, Sequence[Like]],
+    rarity: Rarity,
+) -> bool:
+    """Whether its prompts are as unlike each other as others are, or as others of their field are."""
+    if each.group.ties[0].family.startswith(STOCK):
+        return each.ratio <= MAX_RATIO_STOCK
+    if each.ratio <= MAX_RATIO:
+        return True
+    places = sorted(likes)
+    vectors = [queries[at].vector for at in places]
+    removed = each.suspicion.removed
+    total, pairs = 0.0, 0
+    for place, at in enumerate(places):
+        field = [rarity.vector(words_of(like.segments) - removed) for like in likes[at][:MATCHED]]
+        others = vectors[:place] + vectors[place + 1 :]
+        total += mean_likeness(others, field) * len(others) * len(field)
+        pairs += len(others) * len(field)
+    inner = mean_likeness(vectors, vectors, same=True)
+    return pairs > 0 and inner <= MAX_MATCHED_RATIO * total / pairs
+
+
+def _is_explained(each: Suspect, triggers: Sequence[Trigger], gathered: Gathered) -> bool:
+    """Whether most of its rows have a trigger that is known already."""
+    if not triggers:
+        return False
+    rows = [features_of(gathered.prompts[index]) for index in each.group.rows]
+    return any(
+        sum(holds(row, trigger.feature) for row in rows) >= EXPLAINED * len(rows)
+        for trigger in triggers
+    )
+
+
+def _trigger(
+    each: Suspect, ties: Sequence[Tie], gathered: Gathered, log_p: float, q: float
+) -> Trigger:
+    lead = each.group.ties[0]
+    families = {tie.family for tie in ties if tie.feature == lead.feature} | each.suspicion.families
+    if lead.family.startswith((WHOLE, FORM)):
+        families.add(STOCK + "with nothing of the prompt in it")
+    return Trigger(
+        text=_text(each, gathered),
+        kind=kind_of(lead.feature),
+        feature=lead.feature,
+        families=frozenset(families),
+        answers=describe(lead.family),
+        rows=lead.both,
+        having=lead.having,
+        log_p=log_p,
+        q=q,
+        loose=lead.both >= SURE * lead.having,
+    )
+
+
+def _text(each: Suspect, gathered: Gathered) -> str:
+    """The trigger as most rows write it."""
+    feature = each.suspicion.feature
+    if feature[0] == FORMAT:
+        return feature[1:]
+    beside = sorted(each.suspicion.removed - set(each.phrase))
+    parts = [*tokens_within(feature)] if PAIR in feature else [" ".join(each.phrase)]
+    forms = [_written(part.split(" "), each, gathered) for part in [*parts, *beside]]
+    return " … ".join(forms)
+
+
+def _written(words: Sequence[str], each: Suspect, gathered: Gathered) -> str:
+    """Words in the spelling and with the gaps that most rows have."""
+    seen: Counter[str] = Counter()
+    for index in sorted(each.group.rows):
+        for segment in gathered.prompts[index]:
+            tokens = tokens_of(segment)
+            found = [token.lower() for token in tokens]
+            for at in range(len(found) - len(words) + 1):
+                if found[at : at + len(words)] == list(words):
+                    seen[_slice(segment, tokens, at, at + len(words))] += 1
+                    break
+    return min(seen, key=lambda text: (-seen[text], text)) if seen else " ".join(words)
+
+
+def _slice(segment: str, tokens: Sequence[str], start: int, end: int) -> str:
+    """The piece of a text from one token to before another."""
+    place = begin = 0
+    for at in range(end):
+        place = segment.find(tokens[at], place)
+        if at == start:
+            begin = place
+        place += len(tokens[at])
+    return segment[begin:place]

@@ -1,0 +1,1 @@
+"""The environment that a gateway runs in: its packages, start-up hooks and entry points."""

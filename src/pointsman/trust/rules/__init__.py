@@ -1,0 +1,1 @@
+"""The rules: each a documented value, one module per subject; `catalogue` has them all."""

@@ -1,0 +1,1 @@
+"""Chat templates: parsed to a tree, checked and compared; never rendered."""
