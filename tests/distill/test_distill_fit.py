@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pointsman.distill.fit import Network, Plan, fit, logits, matrix, start
-from pointsman.distill.ngrams import bags, scheme
+from pointsman.distill.ngrams import scheme
 
 HOW = scheme(500)
 TEXTS = [b"the sun is warm", b"snow and ice", b"warm sunny day", b"icy cold snow"] * 10
@@ -14,7 +14,7 @@ PLAN = Plan(epochs=30, batch_rows=8, dropout=0.3, seed=3)
 
 
 def features(texts: list[bytes] = TEXTS):
-    return matrix(bags(texts, HOW), HOW.buckets)
+    return matrix(texts, HOW)
 
 
 def learned(plan: Plan = PLAN, *, multi: bool = False, weights=WEIGHTS, **more) -> Network:

@@ -134,8 +134,8 @@ def train_sample(
 
 def _whole(show: Callable[[int, int | None], None]) -> Callable[[str, int, int], None]:
     """One bar for all stages of a training: each is about the share of it that stands here."""
-    begins = {"read": 0, "try": 10, "fit": 55}
-    shares = {"read": 10, "try": 45, "fit": 45}
+    begins = {"read": 0, "teach": 5, "learn": 40}
+    shares = {"read": 5, "teach": 35, "learn": 60}
 
     def step(stage: str, done: int, total: int) -> None:
         show(begins.get(stage, 0) + shares.get(stage, 0) * done // max(total, 1), 100)
