@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from pointsman.distill.calibrate import Calibration, calibrate
 from pointsman.distill.examples import Examples, examples, held_out
+from pointsman.distill.facts import Learning
 from pointsman.distill.fit import matrix
 from pointsman.distill.graph import Head, write
 from pointsman.distill.learn import Lesson, Recipe, Student, learn, lesson
@@ -65,9 +66,7 @@ class Trained(Struct, frozen=True):
     `held_out` are the scores on rows that were not learned from, at the same settings. `thresholds`
     are per label for multi-label, else empty; `temperature` is 1 for multi-label. With an other
     class `rejected` is the share of made-up outliers, none of them learned from, that are told to
-    be other; `reject` is the probability below which a text is. `teachers` and `epochs` are how many
-    networks the ensemble has and how often all rows were seen, each with how many were planned:
-    the first number is lower where the time was up.
+    be other; `reject` is the probability below which a text is.
     """
 
     onnx: bytes
@@ -81,8 +80,7 @@ class Trained(Struct, frozen=True):
     held_out_rows: HeldOut | None = None
     reject: float | None = None
     rejected: float | None = None
-    teachers: tuple[int, int] = (0, 0)
-    epochs: tuple[int, int] = (0, 0)
+    learning: Learning | None = None
 
 
 def train(
@@ -126,8 +124,9 @@ def train(
         held_out_rows=HeldOut(places, tuple(told), p),
         reject=found.reject,
         rejected=rejected,
-        teachers=(taught.teachers, plan.teachers),
-        epochs=(taught.epochs, plan.epochs),
+        learning=Learning(
+            settings.budget_s, taught.teachers, plan.teachers, taught.epochs, plan.epochs
+        ),
     )
 
 
