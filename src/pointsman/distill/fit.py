@@ -13,7 +13,7 @@ from msgspec import Struct
 from pointsman.distill.ngrams import Bags, Scheme, bags
 from pointsman.distill.product import product
 
-__all__ = ["Network", "Plan", "fit", "logits", "matrix", "start"]
+__all__ = ["Network", "Plan", "fit", "logits", "matrix", "scales", "start"]
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.99, 1e-8
 FIRST_SPREAD = 0.05
@@ -88,17 +88,18 @@ def start(buckets: int, labels: int, width: int, seed: int) -> Network:
     )
 
 
-def logits(network: Network, features: Any) -> Any:
-    """Give (rows, C)."""
+def logits(network: Network, features: Any, scales: Any) -> Any:
+    """Give (rows, C) for counts and their texts' `scales`."""
     import numpy as np
 
-    inner = (features @ network.table) * _lengths(features) + network.shift
+    inner = (features @ network.table) * scales + network.shift
     return product(np.maximum(inner, 0), network.weights) + network.bias
 
 
 def fit(
     network: Network,
     features: Any,
+    scales: Any,
     targets: Any,
     row_weights: Any,
     plan: Plan,
@@ -107,7 +108,8 @@ def fit(
     residual: Residual | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Learn, in place, from counts (rows, buckets) and targets (rows, C), probabilities 0 to 1."""
+    """Learn, in place, from counts (rows, buckets), their texts' `scales` and targets (rows, C),
+    probabilities 0 to 1."""
     import numpy as np
 
     rng = np.random.default_rng(plan.seed)
@@ -123,9 +125,8 @@ def fit(
         order = rng.permutation(rows)
         for begin in range(0, rows, plan.batch_rows):
             batch = order[begin : begin + plan.batch_rows]
-            whole = features[batch]
-            lengths = _lengths(whole) / np.float32(1 - plan.dropout)
-            seen, touched = _thinned(whole, plan.dropout, rng)
+            lengths = scales[batch] / np.float32(1 - plan.dropout)
+            seen, touched = _thinned(features[batch], plan.dropout, rng)
             part = network.table[touched]
             used = part if off is None else part + off[touched]
             slopes = _slopes(network, used, seen, lengths, smooth[batch], row_weights[batch], multi)
@@ -156,8 +157,8 @@ def _thinned(batch: Any, dropout: float, rng: Any) -> tuple[Any, Any]:
     return csr_matrix((batch.data, places.astype(np.int32), batch.indptr), shape=shape), touched
 
 
-def _lengths(features: Any) -> Any:
-    """1 / sqrt(the number of n-grams), (rows, 1)."""
+def scales(features: Any) -> Any:
+    """Give 1 / sqrt(the number of n-grams) of texts, (rows, 1), from the counts of all their buckets."""
     import numpy as np
 
     counts = np.asarray(features.sum(axis=1), np.float32)

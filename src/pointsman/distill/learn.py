@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pointsman.distill.augment import augmented
 from pointsman.distill.calibrate import probabilities
-from pointsman.distill.fit import Network, Plan, fit, logits, matrix, start
+from pointsman.distill.fit import Network, Plan, fit, logits, matrix, scales, start
 from pointsman.distill.ngrams import Scheme, scheme
 from pointsman.distill.shrink import Packed, Quantiser, unpack
 
@@ -35,6 +35,8 @@ _VIEWS: tuple[tuple[tuple[int, ...], tuple[tuple[int, ...], ...], float], ...] =
 # How much the ensemble's word counts against the label that a row has.
 TRUST = 0.5
 STUDENT_DROPOUT = 0.5
+# N-grams of one text alone are learned of where they are more than this share of all.
+MOST_ONCE = 0.1
 # Networks that learn at a time.
 THREADS = 2
 # The share of the time at hand that the ensemble may take, and the least epochs of the small network.
@@ -85,7 +87,8 @@ class Student(Struct, frozen=True):
 
     def logits(self, texts: Sequence[bytes]) -> Any:
         """Give (rows, C), as the graph does."""
-        return logits(self.network, matrix(texts, self.how))
+        features = matrix(texts, self.how)
+        return logits(self.network, features, scales(features))
 
 
 def lesson(
@@ -189,23 +192,37 @@ def _teacher(
 ) -> Any:
     orders, words, dropout = _VIEWS[number % len(_VIEWS)]
     how = scheme(recipe.teacher_buckets, orders=orders, words=words, seed=seed + number)
-    features, _ = _dense(matrix(data, how), known)
+    features = matrix(data, how)
+    sizes = scales(features)
+    features = _dense(features, _known(features[known]))
     network = start(features.shape[1], targets.shape[1], recipe.teacher_width, seed + number)
     plan = Plan(
         epochs=recipe.teacher_epochs, batch_rows=recipe.batch_rows, seed=seed + number,
         dropout=dropout,
         smoothing=0.0 if multi else 0.1,
     )  # fmt: skip
-    fit(network, features[known], targets, weights, plan, multi=multi)
-    return probabilities(logits(network, features), multi=multi)
+    fit(network, features[known], sizes[known], targets, weights, plan, multi=multi)
+    return probabilities(logits(network, features, sizes), multi=multi)
 
 
-def _dense(features: Any, rows: Any) -> tuple[Any, Any]:
-    """The features without the buckets that `rows` lack, and which those left are."""
+def _known(features: Any) -> Any:
+    """The buckets that something can be learned of, from the counts of the texts at hand.
+
+    What one text alone has tells more of that text than of its class, and lets a text from elsewhere
+    be judged by chance. It is left out unless the texts are few, and have hardly anything else.
+    """
     import numpy as np
 
-    counts = np.bincount(features[rows].indices, minlength=features.shape[1])
-    places = np.flatnonzero(counts)
+    rows = np.bincount(features.indices, minlength=features.shape[1])
+    once = rows[features.indices] == 1
+    share = features.data[once].sum() / max(features.data.sum(), 1)
+    return np.flatnonzero(rows > (1 if share <= MOST_ONCE else 0))
+
+
+def _dense(features: Any, places: Any) -> Any:
+    """The features with only the buckets at `places`."""
+    import numpy as np
+
     # By hand: what scipy makes of [:, places] is sorted anew, at several times the cost.
     new = np.full(features.shape[1], -1, np.int32)
     new[places] = np.arange(len(places), dtype=np.int32)
@@ -215,7 +232,7 @@ def _dense(features: Any, rows: Any) -> tuple[Any, Any]:
         (data, np.maximum(moved, 0), features.indptr.copy()), shape=(features.shape[0], len(places))
     )
     kept.eliminate_zeros()
-    return kept, places
+    return kept
 
 
 def learn(
@@ -225,11 +242,15 @@ def learn(
     how: Scheme,
     recipe: Recipe,
     *,
+    rows: int,
     multi: bool,
     seed: int,
     progress: Progress = lambda done, total: None,
 ) -> Student:
-    """Learn a network of scheme `how` from counts (rows, buckets) and targets (rows, C)."""
+    """Learn a network of scheme `how` from counts (texts, buckets) and targets (texts, C).
+
+    The first `rows` texts are those at hand, the others were made from them.
+    """
     import numpy as np
 
     steps = recipe.epochs + recipe.stored_epochs + 1
@@ -240,7 +261,9 @@ def learn(
         progress(min(done, steps), steps)
         done += 1
 
-    features, places = _dense(features, np.arange(len(targets)))
+    places = _known(features[:rows])
+    sizes = scales(features)
+    features = _dense(features, places)
     counts = np.bincount(features.indices, minlength=len(places))
     network = start(len(places), targets.shape[1], recipe.width, seed)
     smoothing = 0.0 if recipe.teachers or multi else 0.1
@@ -248,14 +271,14 @@ def learn(
         epochs=recipe.epochs, batch_rows=recipe.batch_rows, dropout=STUDENT_DROPOUT,
         smoothing=smoothing, seed=seed,
     )  # fmt: skip
-    fit(network, features, targets, weights, plan, multi=multi, progress=step)
+    fit(network, features, sizes, targets, weights, plan, multi=multi, progress=step)
     quantiser = Quantiser(recipe.parts, counts, seed)
     stored = Plan(
         epochs=recipe.stored_epochs, rate=plan.rate / 2, batch_rows=recipe.batch_rows,
         dropout=STUDENT_DROPOUT, smoothing=smoothing, seed=seed + 1,
     )  # fmt: skip
     fit(
-        network, features, targets, weights, stored, multi=multi,
+        network, features, sizes, targets, weights, stored, multi=multi,
         residual=quantiser.residual, progress=step,
     )  # fmt: skip
     packed = quantiser.pack(network.table, places, how.buckets)
@@ -264,6 +287,6 @@ def learn(
         epochs=1, rate=plan.rate / 10, batch_rows=recipe.batch_rows, dropout=STUDENT_DROPOUT,
         smoothing=smoothing, learn_table=False, seed=seed + 2,
     )  # fmt: skip
-    fit(final, features, targets, weights, last, multi=multi, progress=step)
+    fit(final, features, sizes, targets, weights, last, multi=multi, progress=step)
     progress(steps, steps)
     return Student(how, packed, Network(unpack(packed), final.shift, final.weights, final.bias))

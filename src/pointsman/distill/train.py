@@ -159,7 +159,7 @@ def _both(
 
         return learn(
             features[rows], taught.targets[rows], taught.weights[rows], how, plan,
-            multi=data.multi, seed=settings.seed, progress=tell,
+            rows=int((rows < len(out)).sum()), multi=data.multi, seed=settings.seed, progress=tell,
         )  # fmt: skip
 
     kept = np.flatnonzero(~np.pad(out, (0, len(taught.texts) - len(out))))
