@@ -157,8 +157,11 @@ def _both(
             done[which] = count
             progress("learn", sum(done), 2 * total)
 
+        # No copy of all: the counts are most of what a training holds in memory.
+        whole = len(rows) == len(taught.texts)
         return learn(
-            features[rows], taught.targets[rows], taught.weights[rows], how, plan,
+            features if whole else features[rows],
+            taught.targets[rows], taught.weights[rows], how, plan,
             rows=int((rows < len(out)).sum()), multi=data.multi, seed=settings.seed, progress=tell,
         )  # fmt: skip
 
