@@ -25,7 +25,7 @@ _BINARY_LAYOUTS = ((16, 2), (16, 1))
 # More labels than this are not told apart by the leanest rows, however many there are.
 FEW_LABELS = 12
 # Bounds of work, in n-grams: as much as two cores do in about a minute and a half.
-TEACHER_NGRAMS, MADE_NGRAMS, EPOCH_NGRAMS = 12e6, 9e6, 110e6
+TEACHER_NGRAMS, MADE_NGRAMS, EPOCH_NGRAMS = 40e6, 9e6, 165e6
 MOST_TEACHERS, MOST_MADE = 5, 3
 MIN_STEPS = 300
 MIN_BATCH_ROWS, BATCH_ROWS, LARGE_BATCH_ROWS = 16, 128, 256
@@ -65,7 +65,7 @@ def layout(seen: Measure, labels: int, spare_bytes: int) -> tuple[int, int]:
 
 def recipe(seen: Measure, width: int, parts: int, *, quick: bool = False) -> Recipe:
     """Give how to learn from what was measured, in bounded time; `quick` without the ensemble."""
-    teachers = 0 if quick else min(MOST_TEACHERS, int(TEACHER_NGRAMS / seen.ngrams + 0.9))
+    teachers = 0 if quick else min(MOST_TEACHERS, int(TEACHER_NGRAMS / seen.ngrams + 0.5))
     made = min(MOST_MADE, int(MADE_NGRAMS / seen.ngrams)) if teachers else 0
     batch = LARGE_BATCH_ROWS if seen.rows > LARGE_ROWS else BATCH_ROWS
     batch = max(MIN_BATCH_ROWS, min(batch, seen.rows // 8))
