@@ -34,7 +34,10 @@ KOTLIN = "kotlin-compiler@2.4.20"
 # Its jar is one of the few on a Python or JavaScript registry with ONNX Runtime's Java binding.
 ONNXRUNTIME_JAVA = "pyserini==0.40.0"
 # Releases of the last two years, for the Python that runs this: a graph has to load in all of them.
-RUNTIMES = ("1.20.1", "1.22.1", "1.24.4")
+RUNTIMES = (
+    *("1.20.1", "1.21.1", "1.22.1", "1.23.2", "1.24.4", "1.25.0"),
+    *("1.26.0", "1.27.0", "1.28.0", "1.29.0", "1.30.0"),
+)
 
 
 def node(out: Path) -> None:

@@ -23,6 +23,9 @@ WORDS = {
 }
 
 
+SOON = ("--seed", "5", "--quick")
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
@@ -90,17 +93,37 @@ def test_without_test_rows_a_part_is_held_out_and_it_is_said(run, home):
         writer = csv.writer(file)
         writer.writerow(["id", "text", "label"])
         writer.writerows([n, row["text"], row["label"]] for n, row in enumerate(objects(3, 240)))
-    done = run("distill", "train", data, "--out", home / "held", "--size", "65536", "--seed", "5")
+    done = run("distill", "train", data, "--out", home / "held", "--size", "65536", *SOON)
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
     assert "held out" in text and "95 % interval" in text and "technical" in text
     assert "note: keys that are no part of a row were left out: id" in done.stderr.decode()
-    again = run(
-        "distill", "train", data, "--out", home / "held2", "--size", "64k", "--seed", "5", "--json"
-    )
+    again = run("distill", "train", data, "--out", home / "held2", "--size", "64k", *SOON, "--json")
     assert json.loads(again.stdout)["measured_on"] == "held_out"
     first, second = (home / name / "model.onnx" for name in ("held", "held2"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_time_that_is_set_is_held_to_and_said_with_the_licence_and_what_other_takes(run, home):
+    data = write_jsonl(home / "short.jsonl", objects(7, 400))
+    out = home / "short"
+    done = run(
+        "distill", "train", data, "--out", out, "--size", "64k", "--other", "--json",
+        "--max-seconds", "1", "--licence", "CC BY 4.0",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert "other" in value["labels"] and 0 < value["rejected"] <= 1
+    assert "the time that was set, 1 s, was up" in " ".join(value["notes"])
+    card = (out / "card.md").read_text("utf-8")
+    assert "Licence: CC BY 4.0." in card and "1 s, was up" in card
+    assert f"{value['rejected']:.1%} are told to be `other`" in card
+    assert f"{value['rejected']:.1%} are told to be other" in (out / "report.html").read_text(
+        "utf-8"
+    )
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    assert manifest["licence"] == "CC BY 4.0" and manifest["rejected"] == value["rejected"]
+    assert manifest["learning"]["networks"] < manifest["learning"]["networks_planned"]
 
 
 def test_eval_scores_a_model_and_takes_its_folder(made, run, home):
@@ -133,7 +156,8 @@ def test_classify_takes_arguments_or_lines(made, run):
 
 def test_several_labels_to_a_text(run, home):
     data = write_jsonl(home / "multi.jsonl", objects(6, 240, multi=True))
-    done = run("distill", "train", data, "--out", home / "multi", "--size", "64k", "--json")
+    out = home / "multi"
+    done = run("distill", "train", data, "--out", out, "--size", "64k", "--quick", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["multi"] is True
     done = run("classify", home / "multi", "--json", "my invoice refund charge")
@@ -157,7 +181,8 @@ def test_the_pages_examples_do_what_they_say(run, home):
                 continue
             command, _, given = line.partition(" < ")
             text = (home / given.strip()).read_bytes() if given else b""
-            done = run(*shlex.split(command)[1:], text=text)
+            more = ["--quick"] if command.startswith("pointsman distill train") else []
+            done = run(*shlex.split(command)[1:], *more, text=text)
             assert done.returncode == 0 and done.stdout, (line, done.stderr)
             ran += 1
     assert ran >= 4
@@ -175,7 +200,13 @@ def test_the_pages_examples_do_what_they_say(run, home):
         ("one.jsonl", '{"text": "x", "label": "a"}\n' * 20, "only the label 'a'"),
         ("three.jsonl", '{"text": "x", "label": "a"}\n' * 3, "3 rows are too few"),
         ("empty.csv", "", "has no rows"),
-        ("mixed.csv", "text,label\ncafé,a\n".encode("latin-1"), "--encoding"),
+        ("latin.csv", "text,label\ncafé,a\n".encode("latin-1"), "--encoding"),
+        (
+            "mixed.jsonl",
+            b'{"text": "caf\xc3\xa9", "label": "a"}\n' * 20
+            + b'{"text": "caf\xe9", "label": "b"}\n',
+            "mixed.jsonl:21: not utf-8",
+        ),
         ("rows.xlsx", "PK", "its name does not say"),
     ],
 )

@@ -153,17 +153,46 @@ def test_a_program_agrees_on_the_golden_texts(
         assert_same(found, reference(model.read_bytes(), arguments))
 
 
-@pytest.mark.parametrize("version", ["1.20.1", "1.22.1", "1.24.4"])
+# Of each year one; the releases between them are tried too where there is time.
+RUNTIMES = ["1.20.1", "1.24.4", "1.30.0"]
+MORE_RUNTIMES = ["1.21.1", "1.22.1", "1.23.2", "1.25.0", "1.26.0", "1.27.0", "1.28.0", "1.29.0"]
+
+
+@pytest.fixture(scope="module")
+def kinds(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A trained model of each kind of graph: one label, two lean ones, one or none, several."""
+    folder = tmp_path_factory.mktemp("kinds")
+    texts = [text.decode("utf-8", "replace")[:100] for text in golden_texts()[:120]]
+    one = [Row(f"{LABELS[at % 2]} {text}", (LABELS[at % 2],)) for at, text in enumerate(texts)]
+    pair = (LABELS[0], LABELS[1])
+    several = [
+        Row(f"{' '.join(pair[: at % 3])} {text}", pair[: at % 3]) for at, text in enumerate(texts)
+    ]
+    found = {
+        "two": train(one, TrainSettings(size_bytes=64 * 1024, quick=True)).onnx,
+        "other": train(one, TrainSettings(size_bytes=64 * 1024, quick=True, other=True)).onnx,
+        "several": train(several, TrainSettings(size_bytes=64 * 1024, quick=True)).onnx,
+    }
+    for kind, data in found.items():
+        (folder / f"{kind}.onnx").write_bytes(data)
+    return {"trained": models["trained"], **{kind: folder / f"{kind}.onnx" for kind in found}}
+
+
+@pytest.mark.parametrize(
+    "version", [*RUNTIMES, *(pytest.param(each, marks=pytest.mark.slow) for each in MORE_RUNTIMES)]
+)
 def test_older_runtimes_agree_on_the_golden_texts(
-    version: str, tmp_path: Path, models: dict[str, Path], expected: dict[str, list[Answer]]
+    version: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    write_programs(tmp_path, ["python"])
     runtime = fetched("runtimes", version)
     if not list(runtime.glob(f"onnxruntime/capi/*.{sys.implementation.cache_tag}-*")):
         pytest.skip(f"{runtime} is not of this Python: delete it and run scripts/program_tools.py")
-    command = [sys.executable, tmp_path / "python" / "classify.py", models["trained"]]
-    output = call(command, stdin=b"\n".join(golden_texts()), PYTHONPATH=str(runtime))
-    assert_same(answers(output), expected["trained"])
+    write_programs(tmp_path, ["python"])
+    kinds: dict[str, Path] = request.getfixturevalue("kinds")
+    for model in kinds.values():
+        command = [sys.executable, tmp_path / "python" / "classify.py", model]
+        output = call(command, stdin=b"\n".join(golden_texts()), PYTHONPATH=str(runtime))
+        assert_same(answers(output), reference(model.read_bytes(), golden_texts()))
 
 
 @pytest.mark.slow

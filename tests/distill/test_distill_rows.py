@@ -5,6 +5,8 @@ import csv
 import gzip
 import io
 import json
+import subprocess
+import sys
 import tracemalloc
 
 import pytest
@@ -321,3 +323,39 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path):
     assert peak < 4_000_000
     size = path.stat().st_size
     assert len(shown) == 5 and shown == sorted(shown) and shown[-1] == (size, size)
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from pointsman.distill.sample import read_sample
+
+here = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (here + 32 * 1024 * 1024,) * 2)
+sample = read_sample(Path(sys.argv[1]), max_bytes=2_000_000)
+print(len(sample.rows), sample.seen, sample.notes()[0])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited as Linux does")
+def test_a_file_larger_than_memory_is_sampled_and_said(tmp_path):
+    """128 MiB of rows, each another one, through a process with 32 MiB left."""
+    path = tmp_path / "a.jsonl"
+    tail = "word " * 1650
+    with path.open("w") as file:
+        for n in range(16_384):
+            file.write(f'{{"text": "{n} {tail}", "label": "{"ab"[n % 2]}"}}\n')
+    assert path.stat().st_size > 128 * 1024 * 1024
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY, path], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    rows, seen, note = done.stdout.split(maxsplit=2)
+    assert seen == "16384" and 220 < int(rows) < 250
+    assert f"{rows} of 16,384 rows were drawn" in note
+    # So much does not fit: what was read by line could not have been read whole.
+    whole = LITTLE_MEMORY.replace(
+        "sample = read_sample", "Path(sys.argv[1]).read_bytes()\nsample = read_sample"
+    )
+    failed = subprocess.run([sys.executable, "-c", whole, path], capture_output=True, timeout=120)
+    assert b"MemoryError" in failed.stderr

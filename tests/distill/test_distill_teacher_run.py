@@ -56,7 +56,8 @@ def test_a_messy_teacher_gives_rows_nearly_as_good_as_clean_ones(tmp_path: Path,
     true = [script.truth(each.text) == each.labels[0] for each in outcome.kept]
     assert sum(true) / len(true) > 0.985  # It wrote 6 % wrong, and labelled 5 % wrong.
     assert set(outcome.reasons) >= {"near duplicate", "blind label differs"}
-    assert len(set(outcome.reasons) & {"refusal", "broken JSON", "cut", "no rows"}) >= 3
+    # Each is a few in a hundred of some forty answers: one of them may not occur.
+    assert len(set(outcome.reasons) & {"refusal", "broken JSON", "cut", "no rows"}) >= 2
     assert 0.8 < outcome.agreement.share < 0.97
     assert not outcome.too_weak
     counts = Counter(each.labels[0] for each in outcome.kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pointsman.distill.rows import Row
     from pointsman.distill.sample import Sample
 
-__all__ = ["command", "learn_and_write", "size_option"]
+__all__ = ["command", "learn_and_write", "training_options"]
 
 MIN_SIZE_BYTES, MAX_SIZE_BYTES = 40 * 1024, 64 * 1024 * 1024
 SHOWN_CLASSES, SHOWN_ROWS = 10, 5
@@ -67,6 +67,28 @@ size_option = click.option(
     show_default=True,
     help="Largest size of the model: 64k, 256k, 1m, or bytes.",
 )
+
+
+def training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of how a classifier is learned, which `train` and `new` share."""
+    for option in (
+        click.option("--licence", help="Licence of the rows, for the card and the manifest."),
+        click.option(
+            "--max-seconds",
+            "budget_s",
+            type=click.FloatRange(1),
+            default=120,
+            show_default=True,
+            help="About how long the learning may take: a slower machine learns less.",
+        ),
+        click.option("--quick", is_flag=True, help="Learn without an ensemble: less good, sooner."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed."),
+        size_option,
+    ):
+        command = option(command)
+    return command
+
+
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _encoding = click.option(
     "--encoding", help="Encoding of files that are not UTF-8 and do not say so, such as latin-1."
@@ -82,20 +104,18 @@ _encoding = click.option(
     help="Folder to write model.onnx into.",
 )
 @click.option("--test", type=_file, help="Rows to score the model on; else a part of DATA.")
-@size_option
 @click.option("--other", is_flag=True, help="Add a class for texts that are none of the others.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed.")
+@training_options
 @_encoding
 @json_option
 def train(
     data: Path,
     out: Path,
     test: Path | None,
-    size_bytes: int,
-    other: bool,
-    seed: int,
     encoding: str | None,
     as_json: bool,
+    licence: str | None,
+    **settings: Any,
 ) -> None:
     """Learn a classifier from labelled rows and write it to OUT/model.onnx.
 
@@ -106,8 +126,10 @@ def train(
     from pointsman.distill.files import train_file
     from pointsman.distill.train import TrainSettings
 
-    settings = TrainSettings(size_bytes=size_bytes, seed=seed, other=other)
-    made = train_file(data, out, settings, test=test, encoding=encoding, bars=progress_bar)
+    made = train_file(
+        data, out, TrainSettings(**settings), test=test, encoding=encoding, licence=licence,
+        bars=progress_bar,
+    )  # fmt: skip
     _say_made(made, (), as_json)
 
 
@@ -116,20 +138,19 @@ def learn_and_write(
     sample: Sample,
     *,
     data: str,
-    size_bytes: int,
-    seed: int,
-    other: bool,
+    settings: Mapping[str, Any],
     test: Path | None,
     test_sample: Sample | None,
     as_json: bool,
     teacher: dict[str, Any] | None = None,
     task: str | None = None,
+    licence: str | None = None,
     more_notes: Sequence[str] = (),
 ) -> None:
     """Learn a classifier from rows, write its folder and print its figures.
 
-    `teacher` is what is known of the model that wrote or labelled the rows, if one did, and `task`
-    what the classifier is for.
+    `settings` are those of `TrainSettings`. `teacher` is what is known of the model that wrote or
+    labelled the rows, if one did, and `task` what the classifier is for.
     """
     from pointsman.distill.files import train_sample
     from pointsman.distill.train import TrainSettings
@@ -137,12 +158,13 @@ def learn_and_write(
     made = train_sample(
         sample,
         out,
-        TrainSettings(size_bytes=size_bytes, seed=seed, other=other),
+        TrainSettings(**settings),
         data=data,
         test_data=None if test is None else str(test),
         test_sample=test_sample,
         teacher=teacher,
         task=task,
+        licence=licence,
         bars=progress_bar,
     )
     _say_made(made, more_notes, as_json)
@@ -181,6 +203,8 @@ def _say_made(made: Made, more_notes: Sequence[str], as_json: bool) -> None:
     trained, run = made.trained, made.run
     scores = trained.held_out if run.test is None else run.test.scores
     notes = [*run.sample.notes(), *_unknown(run.test), *more_notes]
+    if trained.learning is not None and trained.learning.cut:
+        notes.append(trained.learning.told())
     if as_json:
         value = {
             "model": str(made.model),
@@ -193,6 +217,8 @@ def _say_made(made: Made, more_notes: Sequence[str], as_json: bool) -> None:
             "train_s": run.train_s,
             "notes": notes,
         }
+        if trained.rejected is not None:
+            value["rejected"] = trained.rejected
         if run.test is not None:
             value["latency_us_p50"] = run.test.latency_us_p50
         if run.teacher is not None:
@@ -209,6 +235,8 @@ def _say_made(made: Made, more_notes: Sequence[str], as_json: bool) -> None:
     else:
         click.echo(f"On the {scores.rows:,} rows of {run.test_data}:\n")
     _say_scores(scores)
+    if trained.rejected is not None:
+        click.echo(f"\n{trained.rejected:.1%} of made-up texts of no class are told to be other")
     _say_notes(notes)
 
 

@@ -13,7 +13,7 @@ import click
 import msgspec
 from msgspec import Struct
 
-from pointsman.cli.distill import learn_and_write, size_option
+from pointsman.cli.distill import learn_and_write, training_options
 from pointsman.cli.distill_teacher import ClientTeacher, as_answer, check_price, prepared
 from pointsman.cli.output import config_option, echo_json, json_option
 from pointsman.client import AsyncClient
@@ -21,7 +21,7 @@ from pointsman.config import Config, load_config
 from pointsman.dialects import get_dialect
 from pointsman.distill.folder import make_folder, write_file
 from pointsman.distill.rows import read_texts
-from pointsman.distill.sample import Sample, read_sample
+from pointsman.distill.sample import Sample, read_scored
 from pointsman.distill.teacher.asking import Teacher
 from pointsman.distill.teacher.batch import BatchCaller
 from pointsman.distill.teacher.batch_wire import batch_host
@@ -90,7 +90,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 @click.option("--seed-examples", type=_file, help="Real texts that show the style.")
 @click.option("--unlabelled", type=_file, help="Your own texts, for the teacher to label.")
 @click.option("--test", type=_file, help="Labelled rows to score the model on; never learned from.")
-@size_option
+@training_options
 @click.option(
     "--parallel",
     type=click.IntRange(1, 256),
@@ -101,7 +101,6 @@ class Wanted(Struct, frozen=True, kw_only=True):
 @click.option("--batch", is_flag=True, help="Use the provider's batch API: half the price, hours.")
 @click.option("--plan-only", is_flag=True, help="Write OUT/plan.json, to be looked at, and stop.")
 @click.option("--yes", "sure", is_flag=True, help="Ask nothing, even where the price is unknown.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed.")
 @config_option
 @json_option
 def new(words: str, ref: str, out: Path, **options: Any) -> None:
@@ -115,7 +114,7 @@ def new(words: str, ref: str, out: Path, **options: Any) -> None:
     wanted = _wanted(words, ref, out, options)
     own = list(_texts(options["unlabelled"], MAX_OWN_TEXTS)) if options["unlabelled"] else []
     test = options["test"]
-    test_sample = read_sample(test, seed=wanted.seed, keep_empty=True) if test else None
+    test_sample = read_scored(test, seed=wanted.seed) if test else None
     known = [(text, "copies an example") for text in wanted.task.examples]
     known += [(row.text, "in the test set") for row in test_sample.rows] if test_sample else []
     config = prepared(load_config(options["config_path"]), ref)
@@ -142,14 +141,19 @@ def new(words: str, ref: str, out: Path, **options: Any) -> None:
             out,
             Sample(rows=rows, seen=len(rows)),
             data=str(out / "data.jsonl"),
-            size_bytes=options["size_bytes"],
-            seed=wanted.seed,
-            other=wanted.task.other,
+            settings={
+                "size_bytes": options["size_bytes"],
+                "seed": wanted.seed,
+                "other": wanted.task.other,
+                "quick": options["quick"],
+                "budget_s": options["budget_s"],
+            },
             test=test,
             test_sample=test_sample,
             as_json=options["as_json"],
             teacher=msgspec.to_builtins(summary),
             task=wanted.task.words,
+            licence=options["licence"],
             more_notes=_notes(summary),
         )
 

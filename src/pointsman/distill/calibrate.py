@@ -20,6 +20,8 @@ __all__ = [
 # With an other class, this share of the held-out rows of all other classes is given up as other.
 REJECTED_SHARE = 0.03
 MOST_REJECT = 0.95
+# The lowest of so few rows are chance: the cut is then so many standard deviations down at least.
+MANY_ROWS, FEW_DEVIATIONS = 200, 2.5
 
 TEMPERATURES = (0.1, 20.0)
 # A label seen on fewer held-out rows than about this is drawn to what holds for all labels.
@@ -85,9 +87,20 @@ def calibrate(logits: Any, targets: Any, *, multi: bool, other: bool = False) ->
     if other:
         inside = targets[:, :-1].sum(axis=1) > 0.5
         p = probabilities(logits[inside] / heat, multi=False)[:, :-1]
-        cut = float(np.quantile(p.max(axis=1), REJECTED_SHARE)) if len(p) else 0.5
-        reject = min(cut, MOST_REJECT)
+        reject = min(_cut(p.max(axis=1)), MOST_REJECT) if len(p) else 0.5
     return Calibration(False, np.full(count, 1 / heat), np.zeros(count), None, heat, reject)
+
+
+def _cut(p: Any) -> float:
+    """The probability that all but a small share of texts are above; of few, with room to spare."""
+    import numpy as np
+    from scipy.special import expit, logit
+
+    cut = float(np.quantile(p, REJECTED_SHARE))
+    if len(p) >= MANY_ROWS:
+        return cut
+    odds = logit(np.clip(p, 1e-6, 1 - 1e-6))
+    return min(cut, float(expit(odds.mean() - FEW_DEVIATIONS * odds.std())))
 
 
 def probabilities(logits: Any, *, multi: bool) -> Any:

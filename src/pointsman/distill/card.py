@@ -90,6 +90,15 @@ def _figures(facts: Facts) -> str:
         + _table(("", "", "95 % interval"), rows)
         + f"\n\n{len(facts.onnx):,} bytes; {facts.latency_us_p50:,.0f} µs a text (median, one thread)"
         f" and {facts.train_s:,.1f} s of training on {_plain(facts.machine)}."
+        + (f" {facts.learning.told()}" if facts.learning else "")
+        + ("" if facts.rejected is None else f"\n\n{_other(facts.rejected)}")
+    )
+
+
+def _other(rejected: float) -> str:
+    return (
+        f"Of made-up texts that belong to no label, none of them learned from, {rejected:.1%} are told"
+        " to be `other`; real ones may lie nearer to the labels."
     )
 
 

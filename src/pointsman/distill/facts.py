@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pointsman.distill.folder import Run
     from pointsman.distill.train import Trained
 
-__all__ = ["Facts", "Told", "facts_of", "machine", "mix_ups", "versions"]
+__all__ = ["Facts", "Learning", "Told", "facts_of", "machine", "mix_ups", "versions"]
 
 PACKAGES = ("pointsman", "numpy", "onnx", "onnxruntime", "scipy")
 
@@ -38,11 +38,46 @@ class Told(Struct, frozen=True):
     probabilities: Sequence[Sequence[float]]
 
 
+class Learning(Struct, frozen=True):
+    """How much was learned in the time at hand, and how much was planned.
+
+    `networks` are those of the ensemble, `epochs` how often the small network saw all rows.
+    """
+
+    budget_s: float
+    networks: int
+    networks_planned: int
+    epochs: int
+    epochs_planned: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether the time was up before all was learned."""
+        return self.networks < self.networks_planned or self.epochs < self.epochs_planned
+
+    def told(self) -> str:
+        """Give it as a sentence."""
+        text = (
+            f"An ensemble of {self.networks} networks taught this one, which saw all rows"
+            f" {self.epochs} times"
+            if self.networks
+            else f"It saw all rows {self.epochs} times, without an ensemble that teaches it"
+        )
+        if not self.cut:
+            return f"{text}; the time that was set, {self.budget_s:g} s, cut nothing off."
+        return (
+            f"{text}: less than the {self.networks_planned} networks and {self.epochs_planned} times"
+            f" that were planned, for the time that was set, {self.budget_s:g} s, was up. A faster"
+            " machine, or more time (--max-seconds), makes it better."
+        )
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """Everything that is told of a classifier. Values only: the same facts give the same files.
 
     `measured_on` says in words which rows `scores` and `told` are of. `rows_sha256` is of the rows
-    learned from, `counts` are numbers of rows by what became of them, `teacher` is `teacher.summary.Summary` as plain values, `created` a date.
+    learned from, `counts` are numbers of rows by what became of them, `teacher` is `teacher.summary.Summary` as plain values, `created` a date. With an other
+    class `rejected` is the share of made-up texts of no class that are told to be other.
     """
 
     name: str
@@ -65,6 +100,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     teacher: Mapping[str, Any] | None = None
     task: str | None = None
     licence: str | None = None
+    rejected: float | None = None
+    learning: Learning | None = None
     created: str = ""
     machine: str = ""
     versions: Mapping[str, str] = {}
@@ -123,6 +160,8 @@ def facts_of(trained: Trained, run: Run, *, name: str, created: str) -> Facts:
         teacher=run.teacher,
         task=run.task,
         licence=run.licence,
+        rejected=trained.rejected,
+        learning=trained.learning,
         created=created,
         machine=machine(),
         versions=versions(),

@@ -58,6 +58,7 @@ def train_file(
     *,
     test: Path | None = None,
     encoding: str | None = None,
+    licence: str | None = None,
     bars: Bars = _no_bar,
 ) -> Made:
     """Learn a classifier from a file of rows, and write its folder.
@@ -81,6 +82,7 @@ def train_file(
         data=str(data),
         test_data=None if test is None else str(test),
         test_sample=tests,
+        licence=licence,
         bars=bars,
     )
 
@@ -95,12 +97,13 @@ def train_sample(
     test_sample: Sample | None = None,
     teacher: Mapping[str, Any] | None = None,
     task: str | None = None,
+    licence: str | None = None,
     bars: Bars = _no_bar,
 ) -> Made:
     """Learn a classifier from rows at hand, score it on those of `test_sample`, write its folder.
 
     `data` and `test_data` say where the rows are from, `teacher` what is known of the model that
-    wrote or labelled them, if one did, and `task` what the classifier is for.
+    wrote or labelled them, if one did, `task` what the classifier is for, `licence` the rows'.
 
     Raises:
         DistillError, MissingExtra: as `train_file`.
@@ -128,14 +131,15 @@ def train_sample(
         test_sample=test_sample,
         teacher=teacher,
         task=task,
+        licence=licence,
     )
     return Made(trained, run, write_folder(out, trained, run))
 
 
 def _whole(show: Callable[[int, int | None], None]) -> Callable[[str, int, int], None]:
     """One bar for all stages of a training: each is about the share of it that stands here."""
-    begins = {"read": 0, "try": 10, "fit": 55}
-    shares = {"read": 10, "try": 45, "fit": 45}
+    begins = {"read": 0, "teach": 5, "learn": 40}
+    shares = {"read": 5, "teach": 35, "learn": 60}
 
     def step(stage: str, done: int, total: int) -> None:
         show(begins.get(stage, 0) + shares.get(stage, 0) * done // max(total, 1), 100)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pointsman.distill.facts import Facts
+from pointsman.distill.facts import Facts, Learning
 
 __all__ = ["FORMAT", "FileEntry", "Manifest", "file_entry", "manifest"]
 
@@ -53,6 +53,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     machine: str
     versions: Mapping[str, str]
     teacher: Mapping[str, Any] | None
+    rejected: float | None
+    learning: Learning | None
 
 
 def file_entry(data: bytes) -> FileEntry:
@@ -87,5 +89,7 @@ def manifest(facts: Facts, files: Mapping[str, FileEntry]) -> bytes:
         machine=facts.machine,
         versions=facts.versions,
         teacher=facts.teacher,
+        rejected=facts.rejected,
+        learning=facts.learning,
     )
     return msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"

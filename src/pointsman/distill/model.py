@@ -23,8 +23,9 @@ _OUTPUTS = ("scores", "chosen")
 
 
 class Prediction(Struct, frozen=True):
-    """What a text is. `labels` are those chosen, the likeliest first: exactly one for a single-label
-    model. `scores` are all labels' probabilities, in the order of the model's labels."""
+    """What a text is. `labels` are those chosen, in the order of the model's labels, as the graph gives
+    them to every program: exactly one for a single-label model. `scores` are all labels'
+    probabilities, in the same order."""
 
     labels: tuple[str, ...]
     scores: tuple[float, ...]
@@ -75,12 +76,10 @@ class TextClassifier:
         if len(data) > MAX_TEXT_BYTES:
             data = _ends(data)
         scores, chosen = self._run(_OUTPUTS, {"text": self._view(data, self._byte)})
-        told = scores.tolist()
-        places = chosen.tolist()
-        if len(places) > 1:
-            places.sort(key=told.__getitem__, reverse=True)
         labels = self.labels
-        return Prediction(tuple([labels[place] for place in places]), tuple(told))
+        return Prediction(
+            tuple([labels[place] for place in chosen.tolist()]), tuple(scores.tolist())
+        )
 
     def classify_many(self, texts: Iterable[str | bytes]) -> list[Prediction]:
         """Give what each text is, in order."""

@@ -168,7 +168,18 @@ def _accuracy(facts: Facts) -> str:
             + ("" if error is None else f" Calibration error: {error:.3f}."),
             kind="soft",
         ),
+        *(tag("p", each, kind="soft") for each in _asides(facts)),
     )
+
+
+def _asides(facts: Facts) -> list[str]:
+    found = [] if facts.learning is None else [facts.learning.told()]
+    if facts.rejected is not None:
+        found.append(
+            f"Of made-up texts that belong to no label, none of them learned from,"
+            f" {_percent(facts.rejected)} are told to be other; real ones may lie nearer to the labels."
+        )
+    return found
 
 
 def _per_label(facts: Facts) -> str:

@@ -11,13 +11,15 @@ from typing import Any
 
 from msgspec import Struct
 
+from pointsman.distill.product import product
+
 __all__ = ["CODES", "Packed", "Quantiser", "unpack"]
 
 CODES = 256
 ROUNDS = 12
 # K-means learns from this many rows, drawn by how often they occur.
 SAMPLE_ROWS = 40_000
-CHUNK_ROWS = 65_536
+CHUNK_ROWS = 8_192
 LEVELS = 127
 
 
@@ -127,7 +129,7 @@ def _nearest(vectors: Any, book: Any) -> Any:
     found = np.empty(len(vectors), np.uint8)
     for begin in range(0, len(vectors), CHUNK_ROWS):
         part = slice(begin, begin + CHUNK_ROWS)
-        found[part] = np.argmax(vectors[part] @ book.T - half, axis=1)
+        found[part] = np.argmax(product(vectors[part], book.T) - half, axis=1)
     return found
 
 

@@ -15,8 +15,10 @@ from msgspec import Struct
 
 from pointsman.distill.calibrate import Calibration, calibrate
 from pointsman.distill.examples import Examples, examples, held_out
+from pointsman.distill.facts import Learning
+from pointsman.distill.fit import matrix
 from pointsman.distill.graph import Head, write
-from pointsman.distill.learn import Recipe, Student, learn
+from pointsman.distill.learn import Lesson, Recipe, Student, learn, lesson
 from pointsman.distill.metrics import Scores, score
 from pointsman.distill.ngrams import Scheme, scheme
 from pointsman.distill.outliers import outliers
@@ -37,12 +39,14 @@ Progress = Callable[[str, int, int], None]
 class TrainSettings(Struct, frozen=True, kw_only=True):
     """How to train. `size_bytes` is the most that the file may take; `other` adds a label `other`
     for texts that belong to none of the rest (single-label only). `quick` learns without the
-    ensemble: some tenths of the time, for a point or so of accuracy."""
+    ensemble: some tenths of the time, for a point or so of accuracy. Where a machine would take more
+    than `budget_s` seconds, about, fewer networks are in the ensemble and epochs are left out."""
 
     size_bytes: int = 256 * 1024
     seed: int = 0
     other: bool = False
     quick: bool = False
+    budget_s: float = 120.0
 
 
 class HeldOut(Struct, frozen=True):
@@ -76,6 +80,7 @@ class Trained(Struct, frozen=True):
     held_out_rows: HeldOut | None = None
     reject: float | None = None
     rejected: float | None = None
+    learning: Learning | None = None
 
 
 def train(
@@ -98,7 +103,7 @@ def train(
     out = held_out(data, settings.seed)
     how, plan = _shape(measure(data.encoded()), data.labels, settings)
     progress("read", 1, 1)
-    trial, final = _both(data, out, how, plan, settings, progress)
+    trial, final, taught = _both(data, out, how, plan, settings, progress)
     held = data.take(out)
     seen = trial.logits(held.encoded())
     found = calibrate(seen, held.targets, multi=data.multi, other=settings.other)
@@ -119,6 +124,9 @@ def train(
         held_out_rows=HeldOut(places, tuple(told), p),
         reject=found.reject,
         rejected=rejected,
+        learning=Learning(
+            settings.budget_s, taught.teachers, plan.teachers, taught.epochs, plan.epochs
+        ),
     )
 
 
@@ -129,26 +137,38 @@ def _both(
     plan: Recipe,
     settings: TrainSettings,
     progress: Progress,
-) -> tuple[Student, Student]:
+) -> tuple[Student, Student, Lesson]:
     """One network learned without the rows held out, to measure and calibrate by, and one from all.
 
-    They learn side by side on two threads.
+    They learn side by side on two threads, from what one ensemble says that has not seen those rows.
     """
+    import numpy as np
+
+    taught = lesson(
+        data.texts, data.targets, data.weights, ~out, plan, multi=data.multi, seed=settings.seed,
+        budget_s=settings.budget_s, progress=lambda done, total: progress("teach", done, total),
+    )  # fmt: skip
+    plan = msgspec.structs.replace(plan, epochs=taught.epochs)
+    features = matrix(taught.texts, how)
     done = [0, 0]
 
-    def run(which: int, part: Examples) -> Student:
+    def run(which: int, rows: Any) -> Student:
         def tell(count: int, total: int) -> None:
             done[which] = count
             progress("learn", sum(done), 2 * total)
 
+        # No copy of all: the counts are most of what a training holds in memory.
+        whole = len(rows) == len(taught.texts)
         return learn(
-            part.texts, part.targets, part.weights, how, plan, multi=data.multi,
-            seed=settings.seed, progress=tell,
+            features if whole else features[rows],
+            taught.targets[rows], taught.weights[rows], how, plan,
+            rows=int((rows < len(out)).sum()), multi=data.multi, seed=settings.seed, progress=tell,
         )  # fmt: skip
 
+    kept = np.flatnonzero(~np.pad(out, (0, len(taught.texts) - len(out))))
     with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(run, 0, data.take(~out)), pool.submit(run, 1, data)]
-        return both[0].result(), both[1].result()
+        both = pool.submit(run, 0, kept), pool.submit(run, 1, np.arange(len(taught.texts)))
+        return both[0].result(), both[1].result(), taught
 
 
 def _rejected(trial: Student, found: Calibration, data: Examples, settings: TrainSettings) -> float:
