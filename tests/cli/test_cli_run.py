@@ -252,10 +252,10 @@ def test_a_model_of_this_machine_runs_in_this_process(site, closed_port):
     with site.terminal("run", "tiny", "--verbose", TERM="dumb") as term:
         term.expect("local:tiny in this process")
         term.line("/set parameter max_tokens 4")
+        term.line("/set parameter top_k 1")  # Drawn at random, its end may come first.
+        term.line("/set parameter repeat_penalty 1.5")
         term.line("hello")
         assert "loading local:tiny" in term.expect("local:tiny · prompt \\d+ tokens · 4 tokens")
-        term.line("/set parameter top_k 1")
-        term.line("/set parameter repeat_penalty 1.5")
         term.line("and?")
         assert "loading" not in term.expect("local:tiny · prompt \\d+ tokens · 4 tokens.*free")
         term.line("/show info")
