@@ -65,7 +65,10 @@ def test_a_json_schema_is_kept_to(site):
 def test_the_other_dialects_reach_it_too(site):
     claude = anthropic.Anthropic(base_url=site.url, api_key="x", max_retries=0)
     message = claude.messages.create(
-        model="local:tiny", max_tokens=5, top_k=1, messages=[{"role": "user", "content": "hi"}]
+        model="local:tiny",
+        max_tokens=5,
+        extra_body={"top_k": 1},
+        messages=[{"role": "user", "content": "hi"}],
     )
     assert message.stop_reason == "max_tokens" and message.usage.output_tokens == 5
     gemini = genai.Client(api_key="x", http_options={"base_url": site.url})
