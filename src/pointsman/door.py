@@ -17,6 +17,7 @@ from pointsman._http.transport import Transport
 from pointsman.carry import Ask, Carried, carry
 from pointsman.classifiers import Classifiers, labels_in, plain
 from pointsman.config import Config
+from pointsman.crosscheck import CrossCheck
 from pointsman.dispatch import Dispatcher
 from pointsman.errors import (
     ConfigError,
@@ -60,11 +61,18 @@ class Door:
         self.dispatcher = Dispatcher(config, transport or H1Transport(), self.local)
         self.recall = Recall()
         self.classifiers = Classifiers(config)
-        self.guards = Guards(config.guards, self.classifiers) if config.guards else None
+        self.cross = CrossCheck(self.resolver, self.dispatcher)
+        self.guards = self._guards() if config.guards else None
         self.listed: dict[str, tuple[float, list[ModelInfo]]] = {}
         self._routing: Routing | None = None
         self._making = threading.Lock()
         self._tasks: set[asyncio.Future[bool]] = set()
+
+    def _guards(self) -> Guards:
+        for name, guard in self.config.guards.items():
+            if guard.second is not None:
+                self.cross.know(name, guard.second)
+        return Guards(self.config.guards, self.classifiers, self.cross)
 
     @property
     def routing(self) -> Routing:

@@ -131,6 +131,7 @@ class Gateway:
         self.meter = Meter()
         self.relay = Relay(self.door, self.meter)
         self.door.classifiers.load_all()
+        self.door.cross.spent = self.meter.spent
         store = self.door.local.store
         self.pulls = Pulls(store, config.secrets, lambda model: check_pulled(model, store, config))
         self.ready = False
