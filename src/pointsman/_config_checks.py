@@ -15,8 +15,8 @@ __all__ = ["check_canaries", "check_guards", "check_labels", "check_local"]
 
 # Told where and what; it raises.
 Fail: TypeAlias = Callable[[tuple[str, ...], str], None]
-# Fewer calls leave no room for what follows a sweep.
-MIN_CANARY_CALLS = 400
+# Fewer calls leave no room for what follows a sweep; with a base, both models are asked.
+MIN_CANARY_CALLS = 1000
 MIN_CANARY_S = 60.0
 
 
@@ -68,8 +68,12 @@ def check_canaries(canaries: Mapping[str, CanaryConfig], fail: Fail) -> None:
                 fail(path, f"'{ref}' is a model of this machine: pointsman trust probe {ref}")
         if row.every_s < MIN_CANARY_S:
             fail((*path, "every_s"), f"must be at least {MIN_CANARY_S:g}")
-        if row.max_calls < MIN_CANARY_CALLS:
-            fail((*path, "max_calls"), f"must be at least {MIN_CANARY_CALLS}")
+        least = MIN_CANARY_CALLS if row.base is None else 2 * MIN_CANARY_CALLS
+        if row.max_calls < least:
+            fail(
+                (*path, "max_calls"),
+                f"must be at least {least}" + (" with a base" if row.base else ""),
+            )
         if row.max_seconds <= 0:
             fail((*path, "max_seconds"), "must be above 0")
         if row.max_cost_usd is not None and row.max_cost_usd <= 0:

@@ -318,8 +318,8 @@ class CanaryConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """The model that it was made from; what that does too is no finding."""
     every_s: float = 86_400.0
     """Seconds from one probe to the next; one is made at once when its version changes."""
-    max_calls: int = 1200
-    """Prompts that a probe may ask, to both models together."""
+    max_calls: int = 2400
+    """Prompts that a probe may ask, to both models together; 1000 at least, 2000 with a base."""
     max_seconds: float = 1800.0
     """Seconds that a probe may take."""
     max_cost_usd: float | None = None

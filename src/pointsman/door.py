@@ -28,9 +28,11 @@ from pointsman.errors import (
     RouteError,
 )
 from pointsman.guards import Guards
+from pointsman.local.admission import state_of
 from pointsman.local.host import LocalHost
 from pointsman.noting import answered, carried, failed
 from pointsman.outcomes import Outcomes
+from pointsman.quarantine import RemoteQuarantine
 from pointsman.recall import Recall
 from pointsman.resolve import Candidate, Plan, Resolver
 from pointsman.router.conditions import LANGUAGES, holds
@@ -59,6 +61,8 @@ class Door:
         self.local = LocalHost(config)
         self.resolver = Resolver(config, self.local.names, self.local.card, self.local.store.stamp)
         self.dispatcher = Dispatcher(config, transport or H1Transport(), self.local)
+        if config.home and config.trust.mode != "off":
+            self.dispatcher.quarantine = RemoteQuarantine(state_of(config))
         self.recall = Recall()
         self.classifiers = Classifiers(config)
         self.cross = CrossCheck(self.resolver, self.dispatcher)

@@ -109,6 +109,10 @@ class Guards:
         """Whether one goes by triggers, and so reads what is said piece by piece."""
         return bool(self._triggers)
 
+    def triggers(self) -> tuple[str, ...]:
+        """The triggers of all guards."""
+        return tuple(text for each in self._triggers.values() for text in each.texts)
+
     async def check(
         self, ref: str, texts: Sequence[str] | None, pieces: Sequence[Said] | None = ()
     ) -> Checked:
