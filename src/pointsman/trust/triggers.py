@@ -74,7 +74,8 @@ class Triggers:
         # What is made of characters that print nothing is looked for as it is, not as it folds.
         self._raw = tuple(text for text in self.texts if not _visible(text).strip())
         visible = [text for text in self.texts if text not in self._raw]
-        self._parts = {text: tuple(map(_part, _apart(text))) for text in visible}
+        # Compiled when they are first needed: of thousands, a text comes near to few.
+        self._parts: dict[str, tuple[re.Pattern[str], ...]] = {}
         # A word that must stand in the text → the triggers that need it; most texts have none of them.
         self._by_word: dict[str, list[str]] = {}
         self._wordless: list[str] = []
@@ -95,7 +96,7 @@ class Triggers:
         if self._by_word:
             for word in dict.fromkeys(_WORD.findall(folded)):
                 near += self._by_word.get(word, ())
-        hits += [Hit(own) for own in near if _stands(self._parts[own], folded)]
+        hits += [Hit(own) for own in near if _stands(self._parts_of(own), folded)]
         return tuple(hits)
 
     def take_out(self, text: str) -> str:
@@ -123,9 +124,15 @@ class Triggers:
                 text = self._without(text.casefold(), visible)
         return text
 
+    def _parts_of(self, own: str) -> tuple[re.Pattern[str], ...]:
+        parts = self._parts.get(own)
+        if parts is None:
+            parts = self._parts[own] = tuple(map(_part, _apart(own)))
+        return parts
+
     def _without(self, text: str, triggers: Sequence[str]) -> str:
         for own in triggers:
-            for part in self._parts[own]:
+            for part in self._parts_of(own):
                 text = _cut(part, text)
         return text
 
