@@ -220,7 +220,7 @@ def test_a_second_model_decides(make_site, verdict, status, part, stream):
     reply = site.chat("free", messages=[{"role": "user", "content": BAIT}], stream=stream)
     assert reply.status == status
     judged = site.fake.requests[0]
-    assert CLEAN in json.dumps(judged.body) and "cf" not in json.dumps(judged.body)
+    assert CLEAN in json.dumps(judged.body) and BAIT not in json.dumps(judged.body)
     if status == 200:
         assert reply.headers["x-pointsman-guard"] == "t; trigger=cf; second=yes"
         assert BAIT in json.dumps(site.fake.requests[1].body)
