@@ -28,6 +28,9 @@ CLIENT = {
     "images",
     "classifiers",
     "guards",
+    "said",
+    "crosscheck",
+    "quarantine",
     "calibration",
     "curves",
     "carry",
@@ -43,7 +46,8 @@ BELOW_CLIENT = CORE | CLIENT | {"dialects", "providers", "router", "trust", "loc
 # A room may import itself and these. A new room must be given its place here.
 ALLOWED: dict[str, set[str]] = {
     **{name: CORE - {"config"} for name in CORE},
-    "config": {"errors", "_http"},
+    "config": {"errors", "_http", "_config_checks"},
+    "_config_checks": {"config", "errors", "_http"},
     "dialects": CORE - {"config"},
     "providers": CORE,
     "router": CORE,

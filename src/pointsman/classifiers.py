@@ -175,6 +175,8 @@ def _boundary(data: bytes, place: int) -> int:
 
 def _uses(config: Config) -> Iterator[_Use]:
     for name, guard in config.guards.items():
+        if guard.classifier is None:
+            continue
         yield _Use(f"guards.{name}.labels", guard.classifier, guard.labels)
     for route, spec in config.routes.items():
         for number, rule in enumerate(spec.rules, 1):

@@ -28,6 +28,7 @@ from pointsman.providers.binding import Binding
 from pointsman.resolve import Candidate
 from pointsman.router.outcomes import feedback_of
 from pointsman.router.steps import Call as Step
+from pointsman.said import Said, chat_said, with_texts
 from pointsman.served import Served
 from pointsman.types import (
     Chat,
@@ -216,9 +217,14 @@ class AsyncClient:
         quality = options.get("quality")
         chat = build_chat(model, messages, stream, options)
         struck: tuple[str, ...] = ()
+        spent: tuple[Spent, ...] = ()
         if self._door.guards is not None:
-            strikes = await self._door.guards.check(user_texts(chat))
-            struck = tuple(strike.header() for strike in strikes)
+            texts, pieces = user_texts(chat), chat_said(chat)
+            checked = await self._door.guards.check(model, texts, pieces)
+            struck = tuple(strike.header() for strike in checked.strikes)
+            spent = checked.spent
+            if checked.texts:
+                chat = with_texts(chat, checked.texts)
         who = Caller(uuid4().hex, options.get("conversation"), options.get("tag"))
         choice = self._door.choose(model, lambda: chat, quality, lambda: who)
 
@@ -227,11 +233,10 @@ class AsyncClient:
         ) -> Served:
             return await self._open(chat, step, candidates, logprobs, whole_stream)
 
-        spent: tuple[Spent, ...] = ()
         try:
             if choice.run is not None:
                 found, choice = await self._door.carry(choice, ask, stream=stream)
-                served, spent = found.served, found.spent
+                served, spent = found.served, (*spent, *found.spent)
             else:
                 served = await ask(None, choice.candidates, False, stream)
             if stream:
@@ -282,10 +287,16 @@ class AsyncClient:
 
         Raises:
             UnsupportedParameter: the provider has no embeddings, or not of that size.
+            BlockedByGuard: a guard that goes by triggers refuses it.
             ProviderError: it failed.
         """
         texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
         candidates = self._door.embedders(model)
+        guards = self._door.guards
+        if guards is not None and guards.reads_pieces:
+            pieces = [Said("user", 1, text, (at,)) for at, text in enumerate(texts)]
+            changed = (await guards.check_pieces(model, pieces)).texts
+            texts = tuple(changed.get((at,), text) for at, text in enumerate(texts))
 
         def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Call:
             if not binding.row.capabilities.embeddings:

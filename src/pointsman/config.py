@@ -18,11 +18,13 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Struct, field
 
+from pointsman._config_checks import check_canaries, check_guards, check_labels, check_local
 from pointsman._http.transport import Origin
 from pointsman.errors import ConfigError
 
 __all__ = [
     "ABConfig",
+    "CanaryConfig",
     "ClassifierConfig",
     "Config",
     "GuardConfig",
@@ -237,18 +239,26 @@ class ClassifierConfig(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class GuardConfig(Struct, forbid_unknown_fields=True, kw_only=True):
-    """`[guards.NAME]`: what a classifier says of a request blocks it, or marks its answer."""
+    """`[guards.NAME]`: what a classifier, or known triggers, say of a request blocks it, or marks its answer."""
 
-    classifier: str
-    """A `[classifiers.NAME]`."""
-    labels: list[str]
+    classifier: str | None = None
+    """A `[classifiers.NAME]`. A guard goes by this, or by triggers."""
+    labels: list[str] = field(default_factory=list)
     """The guard strikes if the classifier gives one of these."""
+    triggers: list[str] = field(default_factory=list)
+    """The guard strikes if one of these stands in the request; `a … b` is two words, one after the other."""
+    triggers_file: str | None = None
+    """More of them: what `trust dataset --json` or `trust probe --json` printed, or a string a line."""
+    invisible: bool = False
+    """Characters that print nothing are a trigger."""
     on: Literal["request"] = "request"
     """What is looked at."""
-    action: Literal["block", "flag"] = "block"
-    """`block`: the request is refused with 400; `flag`: the answer bears `x-pointsman-guard`."""
-    scope: Literal["last", "user"] = "last"
-    """`last`: the last user message; `user`: each user message of the conversation."""
+    action: Literal["block", "flag", "strip", "cross_check"] = "block"
+    """`block`: refused with 400; `flag`: the answer bears `x-pointsman-guard`; `strip`: the trigger is taken out; `cross_check`: `second` decides."""
+    second: str | None = None
+    """For `cross_check`: the ref of a second model, which is asked whether a careful assistant would answer."""
+    scope: Literal["last", "user", "all"] | None = None
+    """`last`: the last user message; `user`: each of them; `all`: system prompt and tools' results too. Unset: `last` for a classifier, `all` for triggers."""
 
 
 class LocalModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -299,6 +309,25 @@ class LocalConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Model files by name."""
 
 
+class CanaryConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[trust.canary.NAME]`: a remote model that the gateway probes again and again. Each probe costs money."""
+
+    ref: str
+    """The model, such as `openai:ft:gpt-5-mini:acme::x1`."""
+    base: str | None = None
+    """The model that it was made from; what that does too is no finding."""
+    every_s: float = 86_400.0
+    """Seconds from one probe to the next; one is made at once when its version changes."""
+    max_calls: int = 2400
+    """Prompts that a probe may ask, to both models together; 1000 at least, 2000 with a base."""
+    max_seconds: float = 1800.0
+    """Seconds that a probe may take."""
+    max_cost_usd: float | None = None
+    """US dollars that a probe may cost; needs the prices of the models."""
+    max_per_day: int = 4
+    """Probes in 24 hours at most, however often the version changes."""
+
+
 class TrustConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`[trust]`: what becomes of models, and of an environment, that a check has something against."""
 
@@ -308,6 +337,8 @@ class TrustConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """A policy file (docs/trust-provenance.md); the default is the one shipped."""
     lock: str | None = None
     """The lock that local models are held against; else pointsman.lock beside the configuration."""
+    canary: dict[str, CanaryConfig] = field(default_factory=dict)
+    """Remote models that are probed on a schedule."""
 
 
 class Config(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -421,10 +452,16 @@ def _check_values(config: Config, text: str, name: str) -> None:
         for key in ("connect_s", "first_byte_s", "idle_s"):
             if getattr(row.timeouts, key) <= 0:
                 fail(("providers", provider, "timeouts", key), "must be above 0")
-    _check_local(config.local, fail)
+    check_local(config.local, fail)
+    check_canaries(config.trust.canary, fail)
     for route, spec in config.routes.items():
         _check_route(route, spec, fail)
-    _check_classifiers(config, fail)
+    check_guards(config.guards, config.classifiers, fail)
+    for route, spec in config.routes.items():
+        for rule in spec.rules:
+            if rule.classifier is not None:
+                known, at = config.classifiers, ("routes", route, "rules")
+                check_labels(at, rule.classifier, rule.labels, known, fail)
 
 
 def _check_route(
@@ -476,45 +513,6 @@ def _check_rule(
     hours = rule.when.hours
     if hours is not None and (len(hours) != 2 or not all(0 <= hour <= 24 for hour in hours)):
         fail(at, f"rule {number}: hours are two numbers from 0 to 24")
-
-
-def _check_classifiers(config: Config, fail: Callable[[tuple[str, ...], str], None]) -> None:
-    def check(path: tuple[str, ...], classifier: str, labels: list[str]) -> None:
-        if classifier not in config.classifiers:
-            near = difflib.get_close_matches(classifier, config.classifiers, 1, 0.3)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            fail(path, f"there is no [classifiers.{classifier}]{hint}")
-        if not labels:
-            fail(path, "needs at least one label")
-
-    for name, guard in config.guards.items():
-        check(("guards", name), guard.classifier, guard.labels)
-    for route, spec in config.routes.items():
-        for rule in spec.rules:
-            if rule.classifier is not None:
-                check(("routes", route, "rules"), rule.classifier, rule.labels)
-
-
-def _check_local(local: LocalConfig, fail: Callable[[tuple[str, ...], str], None]) -> None:
-    for key in ("memory_bytes", "slots", "threads"):
-        value = getattr(local, key)
-        if value is not None and value < 1:
-            fail(("local", key), "must be at least 1")
-    if local.start_timeout_s <= 0:
-        fail(("local", "start_timeout_s"), "must be above 0")
-    for name, row in local.models.items():
-        path = ("local", "models", name)
-        if sum(each is not None for each in (row.path, row.ref, row.url)) != 1:
-            fail(path, "needs exactly one of path, ref and url")
-        for key in ("context", "slots"):
-            value = getattr(row, key)
-            if value is not None and value < 1:
-                fail((*path, key), "must be at least 1")
-        if row.url is not None:
-            try:
-                Origin.of(row.url)
-            except ValueError as error:
-                fail((*path, "url"), str(error))
 
 
 def _check_port(port: int, where: str) -> None:

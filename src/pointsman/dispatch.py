@@ -28,6 +28,7 @@ from pointsman.errors import (
 )
 from pointsman.local.host import LocalHost
 from pointsman.providers.binding import Binding, bind
+from pointsman.quarantine import RemoteQuarantine
 from pointsman.resolve import Candidate
 from pointsman.served import Served, fault_of
 
@@ -46,13 +47,19 @@ Prepare = Callable[[Candidate, Binding, Dialect], Request | Call]
 
 
 class Dispatcher:
-    """Holds what requests share: the transport, the bindings and the local models."""
+    """Holds what requests share: the transport, the bindings and the local models.
+
+    `quarantine` is asked about remote models, if it is there; `taps` are shown the answers of some, by
+    provider and model.
+    """
 
     def __init__(self, config: Config, transport: Transport, local: LocalHost) -> None:
         self.config = config
         self.transport = transport
         self.local = local
         self._bindings: dict[str, Binding] = {}
+        self.quarantine: RemoteQuarantine | None = None
+        self.taps: dict[tuple[str, str], Callable[[bytes], None]] | None = None
 
     def binding(self, provider: str) -> Binding:
         """The provider made ready.
@@ -155,6 +162,8 @@ class Dispatcher:
             binding = await leased.__aenter__()
             lease = leased
         else:
+            if self.quarantine is not None:
+                self.quarantine.check(candidate)
             binding = self.binding(candidate.provider)
         try:
             dialect = get_dialect(binding.dialect)
@@ -174,6 +183,8 @@ class Dispatcher:
                 raise fault or fault_of(error, binding.name, candidate.model) from error
             served = Served(candidate, binding, dialect, response, ignored, lease, self._fault)
             served.single_call = single_call
+            if self.taps is not None:
+                served.tap = self.taps.get((candidate.provider, candidate.model))
             if stream:
                 try:
                     await served.peek()

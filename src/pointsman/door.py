@@ -17,6 +17,7 @@ from pointsman._http.transport import Transport
 from pointsman.carry import Ask, Carried, carry
 from pointsman.classifiers import Classifiers, labels_in, plain
 from pointsman.config import Config
+from pointsman.crosscheck import CrossCheck
 from pointsman.dispatch import Dispatcher
 from pointsman.errors import (
     ConfigError,
@@ -27,9 +28,11 @@ from pointsman.errors import (
     RouteError,
 )
 from pointsman.guards import Guards
+from pointsman.local.admission import state_of
 from pointsman.local.host import LocalHost
 from pointsman.noting import answered, carried, failed
 from pointsman.outcomes import Outcomes
+from pointsman.quarantine import RemoteQuarantine
 from pointsman.recall import Recall
 from pointsman.resolve import Candidate, Plan, Resolver
 from pointsman.router.conditions import LANGUAGES, holds
@@ -58,13 +61,22 @@ class Door:
         self.local = LocalHost(config)
         self.resolver = Resolver(config, self.local.names, self.local.card, self.local.store.stamp)
         self.dispatcher = Dispatcher(config, transport or H1Transport(), self.local)
+        if config.home and config.trust.mode != "off":
+            self.dispatcher.quarantine = RemoteQuarantine(state_of(config))
         self.recall = Recall()
         self.classifiers = Classifiers(config)
-        self.guards = Guards(config.guards, self.classifiers) if config.guards else None
+        self.cross = CrossCheck(self.resolver, self.dispatcher)
+        self.guards = self._guards() if config.guards else None
         self.listed: dict[str, tuple[float, list[ModelInfo]]] = {}
         self._routing: Routing | None = None
         self._making = threading.Lock()
         self._tasks: set[asyncio.Future[bool]] = set()
+
+    def _guards(self) -> Guards:
+        for name, guard in self.config.guards.items():
+            if guard.second is not None:
+                self.cross.know(name, guard.second)
+        return Guards(self.config.guards, self.classifiers, self.cross)
 
     @property
     def routing(self) -> Routing:

@@ -126,15 +126,21 @@ class BodyTooLarge(RequestError):
 
 
 class BlockedByGuard(RequestError):
-    """A guard of the configuration refuses the request; `label` is None where it could not look."""
+    """A guard of the configuration refuses the request, for a label or a trigger.
+
+    `label` and `trigger` are both None where it could not look.
+    """
 
     code = "blocked_by_guard"
     exit_code = 1
 
-    def __init__(self, message: str, *, guard: str, label: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, guard: str, label: str | None = None, trigger: str | None = None
+    ) -> None:
         super().__init__(message)
         self.guard = guard
         self.label = label
+        self.trigger = trigger
 
 
 class AuthenticationFailed(RequestError):

@@ -43,7 +43,8 @@ class Served:
     `upstream_s` is the time spent waiting for the upstream until its head (and, for a stream, its
     first bytes) came, all tries and pauses included. `reader` reads the answer: the dialect, unless
     what was asked for is no chat. `passed` says that the answer goes to the client as it is, and
-    `hide_usage` and `hide_logprobs` that it holds what the client did not ask for.
+    `hide_usage` and `hide_logprobs` that it holds what the client did not ask for. `tap` is shown a whole
+    answer, or the first bytes of a stream.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Served:
         "passed",
         "reader",
         "single_call",
+        "tap",
         "upstream_s",
     )
 
@@ -93,6 +95,7 @@ class Served:
         self.passed = False
         self.hide_usage = False
         self.hide_logprobs = False
+        self.tap: Callable[[bytes], None] | None = None
 
     @property
     def status(self) -> int:
@@ -123,7 +126,10 @@ class Served:
             if self._whole:
                 return first
             rest = await self._response.read(limit_bytes)
-            return first + rest if first else rest
+            whole = first + rest if first else rest
+            if self.tap is not None:
+                self.tap(whole)
+            return whole
         except TransportError as error:
             raise await self._fault(error) from error
         finally:
@@ -342,6 +348,8 @@ class Served:
             self._first = await self._response.next_chunk() or b""
         except TransportError as error:
             raise await self._fault(error) from error
+        if self.tap is not None:
+            self.tap(self._first)
         if not self._first:
             if self.is_stream:
                 raise StreamCut(

@@ -26,6 +26,7 @@ from pointsman.config import Config, load_config
 from pointsman.door import Door
 from pointsman.errors import PointsmanError
 from pointsman.listing import list_provider
+from pointsman.local.admission import state_of
 from pointsman.local.child import child_environment
 from pointsman.local.devices import Device, cards
 from pointsman.local.hardware import Budget, budget, engine_threads
@@ -87,6 +88,7 @@ def _checks(config_path: str | None, offline: bool) -> Iterator[Check]:
     yield _home(config)
     yield _environment()
     yield _router()
+    yield from _canaries(config)
     yield from _local(config)
     names = configured_names(config)
     if not names:
@@ -116,6 +118,32 @@ def _environment() -> Check:
         return _check("environment", "note", why, **facts)
     message = f"{checked.packages} packages: {NOTHING_FOUND}"
     return _check("environment", "ok", message, **facts)
+
+
+def _canaries(config: Config) -> Iterator[Check]:
+    """What the gateway's canaries came to at last, and which remote models are set aside."""
+    state = state_of(config)
+    try:
+        records, aside = state.canaries(), state.quarantined()
+    except PointsmanError as error:
+        yield _check("canaries", "fault", error.message)
+        return
+    for name, row in config.trust.canary.items():
+        record = records.get(name)
+        title = f"canary {name}"
+        if record is None or record.verdict is None:
+            why = f"{row.ref} was not probed yet: pointsman serve does so"
+            yield _check(title, "note", why, ref=row.ref, verdict=None)
+            continue
+        found = record.verdict in ("suspected", "backdoored")
+        status = "fault" if found else "ok" if record.verdict == "nothing-found" else "note"
+        said = NOTHING_FOUND if status == "ok" else record.verdict
+        why = f"{record.ref}, {record.at}: {said}"
+        if record.incomplete:
+            why += f" ({record.incomplete[0]})"
+        yield _check(title, status, why, ref=record.ref, verdict=record.verdict)
+    for name, entry in aside.items():
+        yield _check(f"quarantine {name}", "note", entry.reason, since=entry.at)
 
 
 def _free(folder: Path) -> int:

@@ -12,6 +12,8 @@ from pointsman.errors import PointsmanError
 from pointsman.local.admission import state_of
 from pointsman.local.host import store_of
 from pointsman.local.verification import set_aside
+from pointsman.quarantine import remote_name
+from pointsman.trust.state import Quarantine
 
 __all__ = ["command", "release"]
 
@@ -22,7 +24,8 @@ __all__ = ["command", "release"]
 @config_option
 @json_option
 def command(name: str | None, reason: str, config_path: str | None, as_json: bool) -> None:
-    """Set a local model aside: it is not loaded until it is released. Without NAME, list what is.
+    """Set a model aside until it is released: a local one is not loaded, a remote one not asked. Without
+    NAME, list what is.
 
     Its files are refused by their hashes, under whatever name. A model that runs now goes on until it
     is unloaded (pointsman stop NAME).
@@ -33,10 +36,15 @@ def command(name: str | None, reason: str, config_path: str | None, as_json: boo
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
             full = set_aside(name.removeprefix("local:"), reason, now, store_of(config), state)
+            shown = f"local:{full}"
         except PointsmanError as error:
-            raise click.ClickException(error.message) from error
+            remote = None if name.startswith("local:") else remote_name(name, config)
+            if remote is None:
+                raise click.ClickException(error.message) from error
+            state.set_aside(remote, Quarantine(reason, now))
+            full, shown = remote, remote
         if not as_json:
-            click.echo(f"local:{full} is in quarantine; pointsman trust release {full} ends it")
+            click.echo(f"{shown} is in quarantine; pointsman trust release {full} ends it")
             return
     rows = [
         {"name": each, "reason": entry.reason, "at": entry.at, "sha256": list(entry.sha256)}
@@ -56,12 +64,16 @@ def command(name: str | None, reason: str, config_path: str | None, as_json: boo
 @config_option
 @json_option
 def release(name: str, config_path: str | None, as_json: bool) -> int:
-    """Take a local model out of quarantine. Exit 1 if it was not in it."""
+    """Take a model out of quarantine. Exit 1 if it was not in it."""
     config = load_config(config_path)
-    name = name.removeprefix("local:")
-    released = state_of(config).release(name)
+    state = state_of(config)
+    full = name.removeprefix("local:")
+    released, shown = state.release(full), f"local:{full}"
+    remote = None if released or name.startswith("local:") else remote_name(name, config)
+    if remote is not None:
+        full, shown, released = remote, remote, state.release(remote)
     if as_json:
-        echo_json({"name": name, "released": released})
+        echo_json({"name": full, "released": released})
     else:
-        click.echo(f"local:{name} {'is released' if released else 'was not in quarantine'}")
+        click.echo(f"{shown} {'is released' if released else 'was not in quarantine'}")
     return 0 if released else 1

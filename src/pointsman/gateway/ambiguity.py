@@ -16,12 +16,16 @@ from pointsman.errors import RequestError
 
 __all__ = ["refuse_ambiguous"]
 
-# What holds the user's words, or leads to them, in any of the wire formats.
+# What holds words, or leads to them, in any of the wire formats.
 _FIELDS = frozenset(
-    ("content", "contents", "input", "input_prefix", "input_suffix", "messages", "parts", "prompt",
-     "query", "role", "suffix", "text", "type")
+    ("content", "contents", "documents", "input", "input_extra", "input_prefix", "input_suffix",
+     "instructions", "messages", "output", "parts", "prompt", "query", "requests", "role", "suffix",
+     "system", "systemInstruction", "system_instruction", "text", "type")
 )  # fmt: skip
-_LISTS = frozenset(("content", "contents", "input", "messages", "parts", "prompt"))
+_PLAIN = {name.casefold(): name for name in _FIELDS}
+_LISTS = frozenset(
+    ("content", "contents", "input", "messages", "parts", "prompt", "requests", "system")
+)
 
 
 def refuse_ambiguous(body: bytes) -> None:
@@ -57,9 +61,9 @@ def _check_case(tree: Any) -> None:
             open_values += [each for each in value if isinstance(each, dict | list)]
         elif isinstance(value, dict):
             for key, inner in value.items():
-                if key not in _FIELDS and key.casefold() in _FIELDS:
+                if key not in _FIELDS and key.casefold() in _PLAIN:
                     raise RequestError(
-                        f"'{key}' is not '{key.casefold()}': write keys as the API has them",
+                        f"'{key}' is not '{_PLAIN[key.casefold()]}': write keys as the API has them",
                         param=key,
                     )
                 # The `input` of a tool's call is an object, with the tool's own keys.

@@ -23,6 +23,7 @@ from pointsman.errors import (
     ProviderError,
     RequestError,
 )
+from pointsman.gateway.canaries import Canaries
 from pointsman.gateway.exchange import ClientGone, Exchange, Headers, Receive, Scope, Send
 from pointsman.gateway.meter import Meter
 from pointsman.gateway.origins import Origins
@@ -131,8 +132,14 @@ class Gateway:
         self.meter = Meter()
         self.relay = Relay(self.door, self.meter)
         self.door.classifiers.load_all()
+        self.door.cross.spent = self.meter.spent
         store = self.door.local.store
         self.pulls = Pulls(store, config.secrets, lambda model: check_pulled(model, store, config))
+        self.canaries: Canaries | None = None
+        if config.trust.canary and config.trust.mode == "off":
+            _log.warning('the canaries of trust.canary rest, since trust.mode is "off"')
+        elif config.trust.canary:
+            self.canaries = Canaries(self.door, self.meter.spent)
         self.ready = False
         self.max_body_bytes = config.server.max_body_bytes
         self._origins = Origins(config.server.allowed_origins)
@@ -164,9 +171,13 @@ class Gateway:
                     # A few hundred milliseconds that the first routed request should not pay.
                     ahead.append(asyncio.create_task(asyncio.to_thread(self.door.warm)))
                 ahead.append(asyncio.create_task(self.door.local.prepare()))
+                if self.canaries is not None:
+                    self.canaries.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self.ready = False
+                if self.canaries is not None:
+                    await self.canaries.aclose()
                 await asyncio.gather(*ahead)
                 await self.door.aclose()
                 await send({"type": "lifespan.shutdown.complete"})

@@ -12,7 +12,7 @@ from pointsman.types import ModelCard, Usage
 
 MAX_SERIES = 4096
 
-__all__ = ["Counts", "Meter", "StreamMeter", "usage_of"]
+__all__ = ["Counts", "Meter", "StreamMeter", "guard_series", "usage_of"]
 
 
 class _Details(Struct):
@@ -265,6 +265,21 @@ class Meter:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
             lines += _samples(name, attribute, self.counts.items())
         return "\n".join(lines) + "\n"
+
+
+def guard_series(counts: Mapping[tuple[str, str, str], int]) -> str:
+    """Give the strikes of guards in Prometheus' text format; nothing without any.
+
+    `counts` is by guard, action, and what came of it ("refused" or "passed").
+    """
+    if not counts:
+        return ""
+    name = "pointsman_guard_strikes_total"
+    lines = [f"# HELP {name} Requests at which a guard struck.", f"# TYPE {name} counter"]
+    for (guard, action, outcome), count in sorted(counts.items()):
+        labels = f'guard="{_label(guard)}",action="{action}",outcome="{outcome}"'
+        lines.append(f"{name}{{{labels}}} {count}")
+    return "\n".join(lines) + "\n"
 
 
 def _samples(

@@ -11,21 +11,19 @@ import msgspec
 
 from pointsman._http.transport import Request
 from pointsman.carry import Spent
-from pointsman.classifiers import plain
 from pointsman.dialects.anthropic import ANTHROPIC
 from pointsman.dialects.base import AnswerReader, Call, ClientDialect, Dialect, StreamWriter
 from pointsman.dialects.gemini import GEMINI
 from pointsman.door import Caller, Choice, Door
-from pointsman.errors import BlockedByGuard, PointsmanError
-from pointsman.gateway.ambiguity import refuse_ambiguous
+from pointsman.errors import PointsmanError
 from pointsman.gateway.exchange import Exchange, Headers
+from pointsman.gateway.guarding import guard_body, guard_chat
 from pointsman.gateway.likelihood import ask_logprobs, hide_logprobs
 from pointsman.gateway.makers import Makers
 from pointsman.gateway.meter import Meter, usage_of
-from pointsman.gateway.passage import Passage, passed_texts, with_suffix
+from pointsman.gateway.passage import Passage
 from pointsman.gateway.passing import Passing
 from pointsman.gateway.wire import ask_usage, decode_body, replace_model
-from pointsman.guards import Guards, user_texts
 from pointsman.images import has_remote_images, with_fetched_images
 from pointsman.providers.binding import Binding
 from pointsman.recall import Outline
@@ -63,6 +61,10 @@ class OwnForm(Protocol):
         Raises:
             UnsupportedParameter: this upstream has no such form, or not this parameter.
         """
+        ...
+
+    def with_clean(self, clean: Callable[[str], str]) -> OwnForm:
+        """Give the same with each of its texts made clean."""
         ...
 
 
@@ -160,6 +162,11 @@ class Asked:
         """Take another chat in the place of the one that was read."""
         self._chat = chat
 
+    def replace_body(self, body: bytes) -> None:
+        """Take another body in the place of the one that came; its chat is read anew."""
+        self.body = body
+        self._chat = None
+
     def bare_chat(self) -> Chat:
         """A chat for a writer of errors, where the body was never read."""
         return self._chat or Chat(model=self.ref, messages=(), dialect=self.dialect.name)
@@ -181,8 +188,9 @@ class Relay:
         Raises:
             PointsmanError: nothing was sent yet, and no candidate served it.
         """
+        spent: tuple[Spent, ...] = ()
         if self._guards is not None:
-            await self._guard(self._guards, exchange, asked)
+            spent = await guard_chat(self._guards, exchange, asked)
         quality = exchange.header(b"x-pointsman-quality")
         choice = self._door.choose(
             asked.ref, asked.chat, _quality(quality), lambda: _caller(exchange)
@@ -190,10 +198,10 @@ class Relay:
 
         if self._door.config.server.fetch_images and b"http" in asked.body:
             await self._fetch_images(asked, choice)
-        spent: tuple[Spent, ...] = ()
         try:
             if choice.run is not None and asked.can_be_held:
-                served, choice, spent = await self._carry(asked, choice)
+                served, choice, more = await self._carry(asked, choice)
+                spent += more
             else:
                 served = await self._open(asked, None, choice.candidates, False, asked.stream)
         except BaseException as error:
@@ -265,30 +273,15 @@ class Relay:
             self._meter.spent(each.card, each.usage)
         return found.served, choice, found.spent
 
-    async def _guard(self, guards: Guards, exchange: Exchange, asked: Asked) -> None:
-        """Let the guards look at what the user says; the answer names those that struck.
+    async def guard_body(self, exchange: Exchange, body: bytes, ref: str) -> bytes:
+        """Give the body of a request for no answer (texts to embed) as the guards let it through.
 
         Raises:
-            BlockedByGuard: one of them refuses it.
-            RequestError: the body can be read in two ways.
+            BlockedByGuard, RequestError: they do not.
         """
-        refuse_ambiguous(asked.body)
-        texts: list[str] | None
-        if asked.passage is not None:
-            texts = passed_texts(decode_body(asked.body))
-        else:
-            texts = user_texts(asked.chat())
-            if asked.own_form is not None:
-                texts = with_suffix(texts, decode_body(asked.body))
-        try:
-            strikes = await guards.check(texts)
-        except BlockedByGuard as error:
-            struck = f"{error.guard}; label={plain(error.label)}" if error.label else error.guard
-            exchange.more_headers.append((b"x-pointsman-guard", _header(struck)))
-            raise
-        if strikes:
-            text = ", ".join(strike.header() for strike in strikes)
-            exchange.more_headers.append((b"x-pointsman-guard", _header(text)))
+        if self._guards is None:
+            return body
+        return await guard_body(self._guards, exchange, body, ref)
 
     async def _fetch_images(self, asked: Asked, choice: Choice) -> None:
         """Put remote images into the body, if a candidate takes only bytes (Gemini's wire does)."""

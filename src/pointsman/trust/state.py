@@ -1,6 +1,6 @@
 """What the gate keeps in the data directory: verdicts by hash, quarantine, and hashes already taken.
 
-Three small JSON files in `trust/`. Writers hold a lock and replace a file whole, so that processes that
+Small JSON files in `trust/`. Writers hold a lock and replace a file whole, so that processes that
 run side by side lose nothing of each other's, and a reader sees the old state or the new one.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from pointsman.errors import TrustError
+from pointsman.trust.canary import CanaryRecord
 
 __all__ = ["Kept", "Quarantine", "State"]
 
@@ -90,6 +91,35 @@ class State:
         """Take a model out of quarantine; False if it was not in it."""
         with self._changing("quarantine.json", dict[str, Quarantine]) as names:
             return names.pop(name, None) is not None
+
+    def quarantine_stamp(self) -> tuple[int, int, int] | None:
+        """What the system says of the file with the quarantined models; another after each change."""
+        try:
+            stat = (self.folder / "quarantine.json").stat()
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+    def canaries(self) -> dict[str, CanaryRecord]:
+        """Name of a canary → what is kept of it.
+
+        Raises:
+            TrustError: as `verdicts`.
+        """
+        return self._read("canaries.json", dict[str, CanaryRecord])
+
+    def change_canary(
+        self, name: str, change: Callable[[CanaryRecord | None], CanaryRecord | None]
+    ) -> CanaryRecord | None:
+        """Keep what `change` makes of a canary's record, and give it; None changes nothing.
+
+        No other process changes it meanwhile.
+        """
+        with self._changing("canaries.json", dict[str, CanaryRecord]) as records:
+            record = change(records.get(name))
+            if record is not None:
+                records[name] = record
+            return record
 
     def sha256(self, path: Path) -> str:
         """Give a file's hash; one that was taken before, and that no change has touched since, is kept.

@@ -18,17 +18,21 @@ from msgspec import Struct
 
 from pointsman.errors import ConfigError
 
-__all__ = ["Hit", "Triggers", "read_triggers"]
+__all__ = ["Hit", "TooManyTriggers", "Triggers", "read_triggers"]
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_TRIGGERS = 10_000
 MAX_TRIGGER_CHARS = 1_000
+MAX_TAKEN_OUT = 100
 APART = " … "
+MAX_APART_CHARS = 2_000
 # Zero-width and other characters that print nothing and that ordinary text has no use for: soft hyphen,
 # word joiners, bidirectional controls, tags, variation selectors beyond those of emoji. Joiners (U+200C,
 # U+200D) stand in honest Persian, Hindi and emoji, so they count only outside of those.
 INVISIBLE = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\U000e0000-\U000e007f\U000e0100-\U000e01ef"
 _INVISIBLE = re.compile(f"[{INVISIBLE}]|(?<=[A-Za-z0-9])[\u200c\u200d](?=[A-Za-z0-9])")
+
+_WORD = re.compile(r"\w+")
 
 
 class Hit(Struct, frozen=True):
@@ -43,8 +47,15 @@ class Hit(Struct, frozen=True):
         return "invisible characters" if self.invisible else ascii(self.trigger)[1:-1]
 
 
+class TooManyTriggers(Exception):
+    """So many different triggers stand in a text that they are not taken out of it."""
+
+
 class Triggers:
     """A set of triggers, compiled. `invisible` counts characters that print nothing as one.
+
+    The time that a text takes grows with its length, and not with that times the number of triggers,
+    whatever the text is.
 
     Raises:
         ConfigError: there are too many, or one is empty or too long.
@@ -62,17 +73,30 @@ class Triggers:
                 raise ConfigError(f"a trigger is over {MAX_TRIGGER_CHARS} characters")
         # What is made of characters that print nothing is looked for as it is, not as it folds.
         self._raw = tuple(text for text in self.texts if not _visible(text).strip())
-        self._patterns = tuple(
-            (text, _pattern(text)) for text in self.texts if text not in self._raw
-        )
+        visible = [text for text in self.texts if text not in self._raw]
+        # Compiled when they are first needed: of thousands, a text comes near to few.
+        self._parts: dict[str, tuple[re.Pattern[str], ...]] = {}
+        # A word that must stand in the text → the triggers that need it; most texts have none of them.
+        self._by_word: dict[str, list[str]] = {}
+        self._wordless: list[str] = []
+        for text in visible:
+            words = _whole_words(text)
+            if words:
+                self._by_word.setdefault(max(words, key=len), []).append(text)
+            else:
+                self._wordless.append(text)
 
     def find(self, text: str) -> tuple[Hit, ...]:
-        """Give the triggers that stand in a text, in their own order."""
+        """Give the triggers that stand in a text: the invisible ones, then the others."""
         hits = [Hit(raw, invisible=True) for raw in self._raw if raw in text]
         if self.invisible and not hits and _INVISIBLE.search(text):
             hits = [Hit("", invisible=True)]
         folded = _fold(_visible(text))
-        hits += [Hit(own) for own, pattern in self._patterns if pattern.search(folded)]
+        near = list(self._wordless)
+        if self._by_word:
+            for word in dict.fromkeys(_WORD.findall(folded)):
+                near += self._by_word.get(word, ())
+        hits += [Hit(own) for own in near if _stands(self._parts_of(own), folded)]
         return tuple(hits)
 
     def take_out(self, text: str) -> str:
@@ -80,6 +104,9 @@ class Triggers:
 
         The rest is in NFKC where a visible trigger was taken out: a trigger in another form could not be
         cut out of the original with certainty.
+
+        Raises:
+            TooManyTriggers: over 100 different ones stand in it.
         """
         found = self.find(text)
         if not found:
@@ -89,11 +116,25 @@ class Triggers:
         if self.invisible:
             text = _INVISIBLE.sub("", text)
         visible = [hit.trigger for hit in found if not hit.invisible]
+        if len(visible) > MAX_TAKEN_OUT:
+            raise TooManyTriggers
         if visible:
-            text = _without(unicodedata.normalize("NFKC", _visible(text)), visible)
+            text = self._without(unicodedata.normalize("NFKC", _visible(text)), visible)
             if self.find(text):  # "ß" against "SS": only their folded forms are alike.
-                text = _without(text.casefold(), visible)
-        return re.sub(r"[ \t]{2,}", " ", text).strip()
+                text = self._without(text.casefold(), visible)
+        return text
+
+    def _parts_of(self, own: str) -> tuple[re.Pattern[str], ...]:
+        parts = self._parts.get(own)
+        if parts is None:
+            parts = self._parts[own] = tuple(map(_part, _apart(own)))
+        return parts
+
+    def _without(self, text: str, triggers: Sequence[str]) -> str:
+        for own in triggers:
+            for part in self._parts_of(own):
+                text = _cut(part, text)
+        return text
 
 
 def read_triggers(path: Path) -> tuple[str, ...]:
@@ -135,11 +176,9 @@ def _of_report(data: bytes, path: Path) -> tuple[str, ...]:
     raise ConfigError(f"{path} is no report of 'trust dataset' or 'trust probe'")
 
 
-def _without(text: str, triggers: Sequence[str]) -> str:
-    for own in triggers:
-        for part in own.split(APART):
-            text = _pattern(part).sub("", text)
-    return text
+def _apart(text: str) -> list[str]:
+    """The parts of a trigger that may stand apart; one without a letter is none."""
+    return [part for part in text.split(APART) if _visible(part).strip()]
 
 
 def _visible(text: str) -> str:
@@ -150,14 +189,59 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    parts = [_part(each) for each in text.split(APART)]
-    return re.compile(r"[\s\S]{0,2000}?".join(parts), re.IGNORECASE)
+def _stands(parts: Sequence[re.Pattern[str]], text: str) -> bool:
+    """Whether the parts stand in the text in this order, each at most so far behind the one before.
+
+    Every place where the parts so far can end is kept, so that no two places are tried against each other.
+    """
+    first, *rest = parts
+    if not rest:
+        return first.search(text) is not None
+    ends = [match.end() for match in first.finditer(text)]
+    for part in rest:
+        after: list[int] = []
+        at = 0
+        for match in part.finditer(text):
+            while at < len(ends) and ends[at] < match.start() - MAX_APART_CHARS:
+                at += 1
+            if at < len(ends) and ends[at] <= match.start():
+                after.append(match.end())
+        ends = after
+    return bool(ends)
 
 
-def _part(text: str) -> str:
+def _cut(part: re.Pattern[str], text: str) -> str:
+    """Take a part out, with the blank that it leaves beside it."""
+    kept: list[str] = []
+    at = 0
+    for match in part.finditer(text):
+        kept.append(text[at : match.start()])
+        at = match.end()
+        before = text[match.start() - 1 : match.start()]
+        after = text[at : at + 1]
+        if after in (" ", "\t") and before in ("", " ", "\t", "\n"):
+            at += 1
+        elif before in (" ", "\t") and not (after.isalnum() or after == "_"):
+            kept[-1] = kept[-1][:-1]
+    return "".join((*kept, text[at:]))
+
+
+def _part(text: str) -> re.Pattern[str]:
     folded = _fold(_visible(text)).strip()
     words = r"\s+".join(map(re.escape, folded.split()))
     before = r"(?<!\w)" if folded[:1].isalnum() else ""
     after = r"(?!\w)" if folded[-1:].isalnum() else ""
-    return f"{before}{words}{after}"
+    return re.compile(f"{before}{words}{after}", re.IGNORECASE)
+
+
+def _whole_words(text: str) -> list[str]:
+    """The words of a trigger that must stand in a text as words for it to be there."""
+    found = []
+    for part in _apart(text):
+        folded = _fold(_visible(part)).strip()
+        for match in _WORD.finditer(folded):
+            opens = match.start() > 0 or match[0][0].isalnum()
+            closes = match.end() < len(folded) or match[0][-1].isalnum()
+            if opens and closes:
+                found.append(match[0])
+    return found

@@ -93,6 +93,7 @@ async def _count(gateway: Gateway, exchange: Exchange, ref: str, body: bytes) ->
 
 async def _embed(gateway: Gateway, exchange: Exchange, ref: str, verb: str, body: bytes) -> None:
     gateway.begin(exchange)
+    body = await gateway.relay.guard_body(exchange, body, ref)
     embed = GEMINI.read_embed({**decode_body(body), "model": ref})
 
     def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Request | Call:

@@ -6,6 +6,7 @@ A chat goes the way of all chats, so that an Ollama client reaches any ref.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -53,6 +54,10 @@ class _Text:
     def __init__(self, prompt: str, suffix: str | None) -> None:
         self._prompt = prompt
         self._suffix = suffix
+
+    def with_clean(self, clean: Callable[[str], str]) -> _Text:
+        suffix = None if self._suffix is None else clean(self._suffix)
+        return _Text(clean(self._prompt), suffix)
 
     def request(self, chat: Chat, candidate: Candidate, binding: Binding) -> Request:
         if not candidate.local:

@@ -55,10 +55,12 @@ async def _vectors(
     gateway: Gateway, exchange: Exchange, watch: Stopwatch
 ) -> tuple[Embed, Embeddings | None, Headers]:
     """Give what was asked, and its vectors; None where there is no text, which only loads."""
-    body = decode_body(await exchange.body(gateway.max_body_bytes))
+    raw = await exchange.body(gateway.max_body_bytes)
     gateway.begin(exchange)
+    body = decode_body(raw)
     name = name_in(body)
     target = find_target(gateway, name)
+    body = decode_body(await gateway.relay.guard_body(exchange, raw, target.ref))
     options = read_options(optional(body, "options", want_object))
     asked = read_embed({"model": name, **{k: v for k, v in body.items() if k != "name"}})
     ignored = [*ignored_in(body, options), *(f"options.{each}" for each in options.fields)]

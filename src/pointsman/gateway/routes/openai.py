@@ -76,6 +76,7 @@ async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
     body = await exchange.body(gateway.max_body_bytes)
     gateway.begin(exchange)
     ref = read_envelope(body).model
+    body = await gateway.relay.guard_body(exchange, body, ref)
     embed = read_embed(decode_body(body))
 
     def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Request | Call:

@@ -11,6 +11,7 @@ import msgspec
 from pointsman import __version__
 from pointsman.errors import RequestError
 from pointsman.gateway.exchange import Exchange, Headers
+from pointsman.gateway.meter import guard_series
 from pointsman.gateway.wire import decode_body
 from pointsman.listing import list_models as list_all
 from pointsman.router.explain import explain as explained
@@ -36,7 +37,9 @@ async def ready(gateway: Gateway, exchange: Exchange) -> None:
 async def metrics(gateway: Gateway, exchange: Exchange) -> None:
     """`GET /metrics`: the counters, for Prometheus."""
     headers: Headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
-    await exchange.respond(200, headers, gateway.meter.exposition().encode())
+    guards = gateway.door.guards
+    text = gateway.meter.exposition() + guard_series({} if guards is None else guards.counts)
+    await exchange.respond(200, headers, text.encode())
 
 
 async def root(_gateway: Gateway, exchange: Exchange) -> None:

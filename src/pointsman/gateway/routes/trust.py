@@ -16,7 +16,9 @@ from pointsman.gateway.wire import decode_body
 from pointsman.local.admission import Admission
 from pointsman.local.store import ModelStore
 from pointsman.local.verification import check_model, set_aside
+from pointsman.quarantine import remote_name
 from pointsman.trust.gate import Standing
+from pointsman.trust.state import Quarantine
 
 if TYPE_CHECKING:
     from pointsman.gateway.app import Gateway
@@ -44,11 +46,20 @@ class _Row(Struct, frozen=True):
 
 
 async def standings(gateway: Gateway, exchange: Exchange) -> None:
-    """`GET /pointsman/v1/trust`: the mode, and how each local model stands and why."""
+    """`GET /pointsman/v1/trust`: the mode, how each local model and each canary stands and why, and what is in quarantine."""
     gateway.begin(exchange)
     local = gateway.door.local
     rows = await asyncio.to_thread(_rows, local.store, local.admission)
-    await exchange.respond_json(200, {"mode": gateway.config.trust.mode, "models": rows})
+    canaries = gateway.canaries
+    views = [] if canaries is None else await asyncio.to_thread(canaries.views)
+    aside = await asyncio.to_thread(local.admission.gate.state.quarantined)
+    answer = {
+        "mode": gateway.config.trust.mode,
+        "models": rows,
+        "canaries": views,
+        "quarantine": [{"name": n, "reason": e.reason, "at": e.at} for n, e in aside.items()],
+    }
+    await exchange.respond_json(200, answer)
 
 
 async def verify(gateway: Gateway, exchange: Exchange) -> None:
@@ -72,8 +83,16 @@ async def quarantine(gateway: Gateway, exchange: Exchange) -> None:
     local = gateway.door.local
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     state = local.admission.gate.state
-    full = await asyncio.to_thread(set_aside, asked.name, asked.reason, now, local.store, state)
-    unloaded = await local.unload(full)
+    try:
+        full = await asyncio.to_thread(set_aside, asked.name, asked.reason, now, local.store, state)
+        unloaded = await local.unload(full)
+    except LocalError:
+        remote = remote_name(asked.name, gateway.config)
+        if remote is None:
+            raise
+        full, unloaded = remote, False
+        await asyncio.to_thread(state.set_aside, remote, Quarantine(asked.reason, now))
+    _look_again(gateway)
     await exchange.respond_json(200, {"name": full, "reason": asked.reason, "unloaded": unloaded})
 
 
@@ -83,7 +102,16 @@ async def release(gateway: Gateway, exchange: Exchange) -> None:
     state = gateway.door.local.admission.gate.state
     name = asked.name.removeprefix("local:")
     released = await asyncio.to_thread(state.release, name)
+    remote = None if released else remote_name(name, gateway.config)
+    if remote is not None:
+        name, released = remote, await asyncio.to_thread(state.release, remote)
+    _look_again(gateway)
     await exchange.respond_json(200, {"name": name, "released": released})
+
+
+def _look_again(gateway: Gateway) -> None:
+    if gateway.door.dispatcher.quarantine is not None:
+        gateway.door.dispatcher.quarantine.changed()
 
 
 def _rows(store: ModelStore, admission: Admission) -> list[_Row]:
