@@ -1,0 +1,189 @@
+"""What bench/routing_cascade.py reckons: routers that see the prompt, curves, and what a cascade closes. Pure."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+BUCKETS = 2048
+FOLDS = 5
+BUDGETS = 41
+_WORD = re.compile(r"\w+|[^\w\s]")
+PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Logits from the prompt alone: of the rows learned from (each left out in turn), and of new ones."""
+
+    learned: Floats
+    new: Floats
+
+
+def prompt_matrix(texts: Sequence[str]) -> Floats:
+    """Rows of unit length: hashed words, word pairs and 3-letter pieces, then a few of the surface."""
+    found = np.zeros((len(texts), BUCKETS + 6))
+    for row, text in zip(found, texts, strict=True):
+        words = _WORD.findall(text.lower())
+        pieces = [f"w{word}" for word in words]
+        pieces += [f"p{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+        pieces += [f"c{text[n : n + 3].lower()}" for n in range(len(text) - 2)]
+        for piece in pieces:
+            row[zlib.crc32(piece.encode()) % BUCKETS] += 1.0
+        row[:BUCKETS] = np.sqrt(row[:BUCKETS])
+        row[:BUCKETS] /= max(float(np.linalg.norm(row[:BUCKETS])), 1e-9)
+        digits = [len(each) for each in re.findall(r"\d+", text)]
+        row[BUCKETS:] = (
+            0.1 * np.log1p(len(text)),
+            0.1 * np.log1p(len(words)),
+            0.2 * sum(digits) / max(len(text), 1),
+            0.1 * max(digits, default=0),
+            0.1 * min(digits, default=0),
+            0.2 * sum(ord(c) > 127 for c in text) / max(len(text), 1),
+        )
+    return found
+
+
+def learn_prompts(train: Floats, right: Floats, new: Floats) -> Seen:
+    """Fit a ridge regression to what was right, its penalty by leaving one out; logits by Platt's curve.
+
+    Each learned row's logit comes from a fit without it (in closed form), so that a verifier that
+    learns from it sees no better a prior than it will have for new prompts.
+    """
+    base = right.mean()
+    values, vectors = np.linalg.eigh(train @ train.T)
+    turned = vectors.T @ (right - base)
+    best: tuple[float, Floats, Floats] | None = None
+    for penalty in PENALTIES:
+        shrunk = 1.0 / (np.maximum(values, 0.0) + penalty)
+        dual = vectors @ (shrunk * turned)
+        leverage = (vectors**2) @ shrunk
+        out = (right - base) - dual / leverage
+        error = float(np.mean((right - base - out) ** 2))
+        if best is None or error < best[0]:
+            best = error, out, dual
+    assert best is not None
+    _, out, dual = best
+    slope, shift = platt(out, right)
+    return Seen(slope * out + shift, slope * (new @ (train.T @ dual)) + shift)
+
+
+def platt(scores: Floats, right: Floats) -> tuple[float, float]:
+    """A logistic curve through scores, its slope not below 0: (slope, shift)."""
+    slope, shift = 0.0, _logit((right.sum() + 1) / (len(right) + 2))
+    centre, scale = float(scores.mean()), max(float(scores.std()), 1e-9)
+    x = np.column_stack([(scores - centre) / scale, np.ones(len(scores))])
+    w = np.array([slope, shift])
+    for _ in range(30):
+        p = 1.0 / (1.0 + np.exp(-np.clip(x @ w, -30, 30)))
+        grad = x.T @ (right - p) - 0.5 * w * (1.0, 0.0)
+        bend = (x * (p * (1 - p))[:, None]).T @ x + np.diag([0.5, 1e-6])
+        w = w + np.clip(np.linalg.solve(bend, grad), -2, 2)
+    slope = max(float(w[0]), 0.0) / scale
+    return slope, float(w[1]) - slope * centre
+
+
+def folds(rows: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each row, drawn by the seed."""
+    return np.random.default_rng(seed).permutation(np.arange(rows) % FOLDS)
+
+
+def sent_curve(order: Floats, cheap: Floats, strong: Floats) -> Floats:
+    """Quality with the first 0, 1, … n prompts of an order (the highest first) sent to the strong one."""
+    gain = (strong - cheap)[np.argsort(-order, kind="stable")]
+    return float(cheap.mean()) + np.concatenate([[0.0], np.cumsum(gain)]) / len(cheap)
+
+
+def budgets(ratio: float) -> Floats:
+    """Spending per prompt, in strong calls: from all cheap to all strong. A cheap call costs 1 / ratio."""
+    return np.linspace(1.0 / ratio, 1.0, BUDGETS)
+
+
+def at_budgets(curve: Floats, ratio: float, *, asks_first: bool) -> Floats:
+    """A curve at each budget: a router pays for whom it asks, a cascade for the cheap one each time."""
+    cheap = 1.0 / ratio
+    spent = budgets(ratio) - cheap
+    share = spent if asks_first else spent / (1.0 - cheap)
+    return np.interp(share, np.linspace(0.0, 1.0, len(curve)), curve)
+
+
+def oracle_at(cheap: Floats, strong: Floats, ratio: float) -> Floats:
+    """What knowing each outcome beforehand gives: the strong one only where it alone is right."""
+    curve = np.maximum.accumulate(sent_curve(strong - cheap, cheap, strong))
+    return at_budgets(curve, ratio, asks_first=False)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Outcomes of prompts that were held out, and the orders in which each way sends them up."""
+
+    cheap: Floats
+    strong: Floats
+    orders: dict[str, Floats]  # A name that begins with "cascade" asks the cheap one first.
+    groups: NDArray[np.int64]  # The task of each prompt: a resample keeps their numbers.
+
+
+def areas(scored: Scored, ratio: float, rows: NDArray[np.int64] | None = None) -> dict[str, float]:
+    """Mean quality over the budgets, of each way, of drawing lots, and of the oracle."""
+    take = slice(None) if rows is None else rows
+    cheap, strong = scored.cheap[take], scored.strong[take]
+    found = {
+        name: float(
+            at_budgets(
+                sent_curve(order[take], cheap, strong), ratio, asks_first=name.startswith("cascade")
+            ).mean()
+        )
+        for name, order in scored.orders.items()
+    }
+    found["lots"] = float(cheap.mean() + strong.mean()) / 2
+    found["oracle"] = float(oracle_at(cheap, strong, ratio).mean())
+    found["cheap"], found["strong"] = float(cheap.mean()), float(strong.mean())
+    return found
+
+
+def closed(found: dict[str, float], name: str, base: str) -> float:
+    """The share of the way from a router to the oracle that a cascade closes, in areas."""
+    return (found[name] - found[base]) / max(found["oracle"] - found[base], 1e-9)
+
+
+def bootstrap(scored: Scored, ratio: float, draws: int, seed: int) -> list[dict[str, float]]:
+    """The areas of prompts drawn again, within each task."""
+    rng = np.random.default_rng(seed)
+    places = [np.flatnonzero(scored.groups == group) for group in np.unique(scored.groups)]
+    return [
+        areas(scored, ratio, np.concatenate([rng.choice(each, len(each)) for each in places]))
+        for _ in range(draws)
+    ]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def calibration_error(p: Floats, right: Floats, bins: int = 10) -> float:
+    """The expected calibration error over bins of as many answers each."""
+    order = np.argsort(p, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return float(sum(len(q) * abs(p[q].mean() - right[q].mean()) for q in parts) / len(p))
+
+
+def auroc(p: Floats, right: Floats) -> float:
+    """How often a right answer has the higher score of a right and a wrong one; 0.5 if there is one kind."""
+    good, bad = p[right > 0.5], np.sort(p[right <= 0.5])
+    if not len(good) or not len(bad):
+        return 0.5
+    under = np.searchsorted(bad, good, "left") + np.searchsorted(bad, good, "right")
+    return float(under.mean() / 2 / len(bad))
+
+
+def _logit(p: float) -> float:
+    return float(np.log(p / (1 - p)))
+
+
