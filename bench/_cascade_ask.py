@@ -80,7 +80,9 @@ async def _ask(client: AsyncClient, model: Model, prompt: Prompt) -> dict[str, A
     started_s = time.perf_counter()
     answer = await _one(client, model.name, prompt, 0.0, 0)
     took_s = time.perf_counter() - started_s
-    drawn = [(await _one(client, model.name, prompt, WARM, 1 + n)).text for n in range(model.samples)]
+    drawn = [
+        (await _one(client, model.name, prompt, WARM, 1 + n)).text for n in range(model.samples)
+    ]
     usage, choice = answer.usage, answer.completion.choices[0]
     return {
         "model": model.name,

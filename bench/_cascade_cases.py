@@ -47,7 +47,9 @@ class Case:
     strong: Floats
     plain: Floats
     agreed: Floats | None
-    shipped: Floats = field(repr=False)  # The shipped router's order: how far the strong one is needed.
+    shipped: Floats = field(
+        repr=False
+    )  # The shipped router's order: how far the strong one is needed.
 
     @property
     def family(self) -> str:

@@ -34,10 +34,16 @@ FEW, MANY = "classifier-few", "classifier-many"
 MAX_CHARS = 1000
 
 
-def run(folder: Path, asked: Mapping[str, Sequence[Prompt]], count: int, seed: int, path: Path) -> None:
+def run(
+    folder: Path, asked: Mapping[str, Sequence[Prompt]], count: int, seed: int, path: Path
+) -> None:
     """Train and ask: `count` rows of each set that neither saw, and `asked`, the prompts of other tasks
     that the ones with many rows answer too."""
-    done = {json.loads(line)["task"] for line in path.read_text().splitlines()} if path.exists() else ()
+    done = (
+        {json.loads(line)["task"] for line in path.read_text().splitlines()}
+        if path.exists()
+        else ()
+    )
     with path.open("a", encoding="utf-8") as file:
         for name, sizes in SETS.items():
             if f"labels-{name}" in done:
@@ -71,7 +77,8 @@ def split(
     own = [pair for pair in pairs if pair[0] not in taken][:count]
     taken |= {text for text, _ in own}
     prompts = [
-        Prompt(f"labels-{name}", number, text, text, label) for number, (text, label) in enumerate(own)
+        Prompt(f"labels-{name}", number, text, text, label)
+        for number, (text, label) in enumerate(own)
     ]
     return prompts, [pair for pair in pairs if pair[0] not in taken]
 

@@ -105,28 +105,39 @@ def budgets(ratio: float) -> Floats:
     return np.linspace(1.0 / ratio, 1.0, BUDGETS)
 
 
-def at_budgets(curve: Floats, ratio: float, *, asks_first: bool) -> Floats:
-    """A curve at each budget: a router pays for whom it asks, a cascade for the cheap one each time."""
+def asked_first(name: str) -> int:
+    """How often a way asks the cheap model before it decides: "cascade2" draws a second answer."""
+    return 2 if name.startswith("cascade2") else int(name.startswith("cascade"))
+
+
+def at_budgets(curve: Floats, ratio: float, first: int) -> Floats:
+    """A curve at each budget: a router pays for whom it asks, a cascade for its `first` calls each time.
+
+    What is too little for the first calls buys the cheap answer.
+    """
     cheap = 1.0 / ratio
-    spent = budgets(ratio) - cheap
-    share = spent if asks_first else spent / (1.0 - cheap)
+    share = budgets(ratio) - first * cheap if first else (budgets(ratio) - cheap) / (1.0 - cheap)
+    share = np.maximum(share, 0.0)
     return np.interp(share, np.linspace(0.0, 1.0, len(curve)), curve)
 
 
 def oracle_at(cheap: Floats, strong: Floats, ratio: float) -> Floats:
     """What knowing each outcome beforehand gives: the strong one only where it alone is right."""
     curve = np.maximum.accumulate(sent_curve(strong - cheap, cheap, strong))
-    return at_budgets(curve, ratio, asks_first=False)
+    return at_budgets(curve, ratio, 0)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Outcomes of prompts that were held out, and the orders in which each way sends them up."""
+    """Outcomes of prompts that were held out, and the orders in which each way sends them up.
+
+    `groups` is the task of each prompt: resamples keep the number of each.
+    """
 
     cheap: Floats
     strong: Floats
-    orders: dict[str, Floats]  # A name that begins with "cascade" asks the cheap one first.
-    groups: NDArray[np.int64]  # The task of each prompt: a resample keeps their numbers.
+    orders: dict[str, Floats]
+    groups: NDArray[np.int64]
 
 
 def areas(scored: Scored, ratio: float, rows: NDArray[np.int64] | None = None) -> dict[str, float]:
@@ -135,9 +146,7 @@ def areas(scored: Scored, ratio: float, rows: NDArray[np.int64] | None = None) -
     cheap, strong = scored.cheap[take], scored.strong[take]
     found = {
         name: float(
-            at_budgets(
-                sent_curve(order[take], cheap, strong), ratio, asks_first=name.startswith("cascade")
-            ).mean()
+            at_budgets(sent_curve(order[take], cheap, strong), ratio, asked_first(name)).mean()
         )
         for name, order in scored.orders.items()
     }
@@ -185,5 +194,3 @@ def auroc(p: Floats, right: Floats) -> float:
 
 def _logit(p: float) -> float:
     return float(np.log(p / (1 - p)))
-
-

@@ -90,7 +90,10 @@ def bare_sums(count: int, seed: int) -> list[Prompt]:
     """Sums for models that were trained on nothing else: the bare sum, with no examples."""
     draw = random.Random(f"{seed} bare sums")
     pairs = list(dict.fromkeys(sum_of(draw, 2) for _ in range(6 * count)))[:count]
-    return [Prompt("arithmetic-tiny", n, asked, f"{asked}=", gold) for n, (asked, gold) in enumerate(pairs)]
+    return [
+        Prompt("arithmetic-tiny", n, asked, f"{asked}=", gold)
+        for n, (asked, gold) in enumerate(pairs)
+    ]
 
 
 def labelled(folder: Path, name: str, count: int, seed: int) -> list[Prompt]:
@@ -105,11 +108,18 @@ def labelled(folder: Path, name: str, count: int, seed: int) -> list[Prompt]:
     shots = [row for n in range(each) for label in labels for row in by_label[label][n : n + 1]]
     draw.shuffle(shots)
     # Labels in turn: else nine messages in ten were of one, and knowing that would be enough.
-    rest = [by_label[label][n] for n in range(each, 4000) for label in labels if n < len(by_label[label])]
+    rest = [
+        by_label[label][n]
+        for n in range(each, 4000)
+        for label in labels
+        if n < len(by_label[label])
+    ]
     block = rest[:count]
     spoken = tuple(spoken_label(label) for label in labels)
     lead = f"{head}: {', '.join(spoken)}.\n\n" if len(labels) > 2 else f"{head}.\n\n"
-    lead += "".join(f"{noun}: {_flat(row['text'])}\n{ask}: {spoken_label(row['label'])}\n\n" for row in shots)
+    lead += "".join(
+        f"{noun}: {_flat(row['text'])}\n{ask}: {spoken_label(row['label'])}\n\n" for row in shots
+    )
     return [
         Prompt(
             name,
@@ -123,7 +133,9 @@ def labelled(folder: Path, name: str, count: int, seed: int) -> list[Prompt]:
     ]
 
 
-def written(name: str, pairs: Sequence[tuple[str, str]], count: int, shots: int = 4) -> list[Prompt]:
+def written(
+    name: str, pairs: Sequence[tuple[str, str]], count: int, shots: int = 4
+) -> list[Prompt]:
     """Questions with answers as a few-shot task: the first ones are the examples."""
     lead = "".join(f"Question: {asked}\nAnswer: {gold}\n\n" for asked, gold in pairs[:shots])
     return [

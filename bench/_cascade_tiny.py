@@ -133,9 +133,7 @@ def trained(shape: Shape) -> Model:
         for group in optimiser.param_groups:
             group["lr"] = 3e-3 * min(1.0, step / 50) * max(0.03, 1 - step / shape.steps)
         x, y = batch(draw, shape.rows)
-        loss = functional.cross_entropy(
-            model(x).flatten(0, 1), y.flatten(), ignore_index=UNSCORED
-        )
+        loss = functional.cross_entropy(model(x).flatten(0, 1), y.flatten(), ignore_index=UNSCORED)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
