@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _cascade_score import FOLDS, Floats, Scored, folds, learn_prompts, prompt_matrix
+from _cascade_score import (
+    FOLDS,
+    RATIO,
+    WEIGHTS,
+    Floats,
+    Scored,
+    choose_first,
+    folds,
+    learn_prompts,
+    prompt_matrix,
+)
 from _cascade_tasks import Prompt
 
 from pointsman.router.answer import FEATURES, agreement, answer_features
@@ -181,6 +191,7 @@ def score_case(case: Case, others: Sequence[Case], seed: int) -> tuple[Scored, d
     names = ("router trained", "cascade own", "cascade2 own")
     orders = {name: np.zeros(n) for name in names}
     p_own = np.zeros(n)
+    outright, asked = (np.zeros((n, len(WEIGHTS)), dtype=bool) for _ in range(2))
     for number in range(FOLDS):
         learned, new = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         weak = learn_prompts(matrix[learned], case.cheap[learned], matrix[new])
@@ -197,6 +208,10 @@ def score_case(case: Case, others: Sequence[Case], seed: int) -> tuple[Scored, d
             orders[name][new] = p_strong - p
             if rows is case.plain:
                 p_own[new] = p
+                known = judged(verifier, held[learned]) if verifier else _sigmoid(weak.learned)
+                outright[new], asked[new] = choose_first(
+                    _sigmoid(weak.new), p_strong, p, (_sigmoid(weak.learned), known), RATIO
+                )
     if case.agreed is None:
         del orders["cascade2 own"]
     foreign = fit_many([each for each in others if each.family != case.family], "other tasks")
@@ -208,7 +223,9 @@ def score_case(case: Case, others: Sequence[Case], seed: int) -> tuple[Scored, d
     orders["cascade mean logprob"] = -case.plain[:, FEATURES.index("mean_logprob")]
     if case.agreed is not None:
         orders["cascade2 other tasks"] = -judged(foreign, case.agreed)
-    scored = Scored(case.cheap, case.strong, orders, np.zeros(n, dtype=np.int64))
+    spent = asked + np.where(outright, 0.0, 1.0 / RATIO)
+    gained = np.where(asked, case.strong[:, None], case.cheap[:, None])
+    scored = Scored(case.cheap, case.strong, orders, np.zeros(n, dtype=np.int64), spent, gained)
     return scored, {"own": p_own, "other tasks": p_foreign, "by hand": by_hand}
 
 
@@ -230,4 +247,6 @@ def together(parts: Sequence[Scored]) -> Scored:
         np.concatenate([part.strong for part in parts]),
         {name: np.concatenate([part.orders[name] for part in parts]) for name in sorted(names)},
         np.concatenate([np.full(len(part.cheap), n) for n, part in enumerate(parts)]),
+        np.concatenate([part.spent for part in parts]),
+        np.concatenate([part.gained for part in parts]),
     )

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 LINES = (
     ("oracle", "per-query oracle", "#777777"),
     ("cascade own", "cascade, verifier fitted to the task", "#0b6e4f"),
+    ("cascade where it pays", "the same, asked first where it pays", "#5b5ea6"),
     ("cascade other tasks", "cascade, verifier from other tasks", "#1b7fb3"),
     ("router trained", "prompt only, fitted to the task", "#a23b56"),
     ("router shipped", "prompt only, as shipped", "#b5651d"),

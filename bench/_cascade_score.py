@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,12 @@ Floats = NDArray[np.float64]
 BUCKETS = 2048
 FOLDS = 5
 BUDGETS = 41
+# A strong call costs as many cheap ones; that it is 10 was set before anything was measured.
+RATIO = 10.0
+# The way that asks the cheap model first only where the prompt says that it may pay.
+BOTH = "cascade where it pays"
+WEIGHTS = np.concatenate([np.geomspace(2.0, 0.005, 60), [0.0]])
+ALIKE = 60
 _WORD = re.compile(r"\w+|[^\w\s]")
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -32,7 +39,7 @@ def prompt_matrix(texts: Sequence[str]) -> Floats:
     for row, text in zip(found, texts, strict=True):
         words = _WORD.findall(text.lower())
         pieces = [f"w{word}" for word in words]
-        pieces += [f"p{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+        pieces += [f"p{a} {b}" for a, b in pairwise(words)]
         pieces += [f"c{text[n : n + 3].lower()}" for n in range(len(text) - 2)]
         for piece in pieces:
             row[zlib.crc32(piece.encode()) % BUCKETS] += 1.0
@@ -127,9 +134,40 @@ def oracle_at(cheap: Floats, strong: Floats, ratio: float) -> Floats:
     return at_budgets(curve, ratio, 0)
 
 
+def choose_first(
+    p_cheap: Floats, p_strong: Floats, p_good: Floats, like: tuple[Floats, Floats], ratio: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """At each weight of a call: whether the strong model is asked outright, and whether at all.
+
+    The prompt gives `p_cheap` and `p_strong`, the answer `p_good`; the latter is known only once the
+    cheap model was asked. What asking is worth is the mean over the prompts learned from that are most
+    alike in `p_cheap`; `like` has theirs, with their `p_good`.
+    """
+    order = np.argsort(like[0], kind="stable")
+    known, looks = like[0][order], like[1][order]
+    middle = np.searchsorted(known, p_cheap)
+    begin = np.clip(middle - ALIKE // 2, 0, max(len(known) - ALIKE, 0))
+    near = looks[begin[:, None] + np.arange(min(ALIKE, len(known)))]
+    outright = np.zeros((len(p_cheap), len(WEIGHTS)), dtype=bool)
+    asked = np.zeros_like(outright)
+    for column, weight in enumerate(WEIGHTS):
+        bar = p_strong - weight
+        first = np.maximum(near, bar[:, None]).mean(axis=1) - weight / ratio
+        outright[:, column] = bar > first
+        asked[:, column] = outright[:, column] | (bar > p_good)
+    return outright, asked
+
+
+def along(spent: Floats, gained: Floats, ratio: float) -> Floats:
+    """Quality at each budget of a way that has a cost and a quality at each weight of a call."""
+    cost, quality = spent.mean(axis=0), gained.mean(axis=0)
+    order = np.argsort(cost, kind="stable")
+    return np.interp(budgets(ratio), cost[order], quality[order])
+
+
 @dataclass(frozen=True)
 class Scored:
-    """Outcomes of prompts that were held out, and the orders in which each way sends them up.
+    """Outcomes of prompts that were held out, and the order in which each way sends them up.
 
     `groups` is the task of each prompt: resamples keep the number of each.
     """
@@ -138,6 +176,8 @@ class Scored:
     strong: Floats
     orders: dict[str, Floats]
     groups: NDArray[np.int64]
+    spent: Floats  # Of the way that chooses whom to ask first: the cost at each weight of a call,
+    gained: Floats  # and whether what it gave was right: (prompts, weights).
 
 
 def areas(scored: Scored, ratio: float, rows: NDArray[np.int64] | None = None) -> dict[str, float]:
@@ -150,6 +190,7 @@ def areas(scored: Scored, ratio: float, rows: NDArray[np.int64] | None = None) -
         )
         for name, order in scored.orders.items()
     }
+    found[BOTH] = float(along(scored.spent[take], scored.gained[take], ratio).mean())
     found["lots"] = float(cheap.mean() + strong.mean()) / 2
     found["oracle"] = float(oracle_at(cheap, strong, ratio).mean())
     found["cheap"], found["strong"] = float(cheap.mean()), float(strong.mean())

@@ -22,7 +22,10 @@ import numpy as np
 from _cascade_cases import Case, fit_many, make_cases, rows_of, score_case, together
 from _cascade_plot import curves_svg
 from _cascade_score import (
+    BOTH,
+    RATIO,
     Scored,
+    along,
     areas,
     asked_first,
     at_budgets,
@@ -43,9 +46,8 @@ from pointsman.router.verify import write_verifier
 
 ROOT = Path(__file__).parent.parent
 SEED = 0
-RATIO = 10.0
 RATIOS = (5.0, 10.0, 25.0)
-DRAWS = 500
+DRAWS = 60
 MOST, TINY, LABELLED, ALSO_ASKED = 600, 800, 800, 400
 ASKED = "asked.jsonl"
 TINY_FILE = "tiny.jsonl"
@@ -163,7 +165,7 @@ def _summary(scored: Scored, ratios: Sequence[float] = (RATIO,)) -> dict[str, An
                 closed(base, name, "router trained"),
                 *interval([closed(each, name, "router trained") for each in drawn]),
             ]
-            for name in scored.orders
+            for name in (*scored.orders, *([BOTH] if ratio == RATIO else []))
             if asked_first(name)
         }
     return found
@@ -176,6 +178,7 @@ def _panel(scored: Scored) -> dict[str, Any]:
         ).tolist()
         for name, order in scored.orders.items()
     }
+    curves[BOTH] = along(scored.spent, scored.gained, RATIO).tolist()
     curves["oracle"] = oracle_at(scored.cheap, scored.strong, RATIO).tolist()
     return {"budgets": budgets(RATIO).tolist(), "curves": curves}
 
@@ -185,11 +188,13 @@ def report(found: dict[str, Any]) -> str:
     parts = [
         f"A strong call costs {RATIO:g} cheap ones. Right: share of right answers of each model alone, then"
         " the mean over all budgets. Closed: share of the way from the prompt-only router fitted to the"
-        " task to the per-query oracle, with 95 % intervals.",
+        " task to the per-query oracle, with 95 % intervals. *Where it pays* asks the cheap model first only"
+        " where the prompt leaves hope that its answer will do, and else the strong one outright.",
         "",
         "| cheap → strong, task | prompts | cheap | strong | shipped router | fitted router | cascade,"
-        " other tasks | cascade, own | oracle | closed, other tasks | closed, own |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        " other tasks | cascade, own | own, where it pays | oracle | closed, other tasks | closed, own | closed, where it"
+        " pays |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     last = ""
     for row in found["lines"]:
@@ -223,10 +228,11 @@ def _line(label: str, row: dict[str, Any]) -> str:
             "router trained",
             "cascade other tasks",
             "cascade own",
+            BOTH,
             "oracle",
         )
     ]
-    ends = [_share(share["cascade other tasks"]), _share(share["cascade own"])]
+    ends = [_share(share["cascade other tasks"]), _share(share["cascade own"]), _share(share[BOTH])]
     return f"| {label} | {row['prompts']:,} | " + " | ".join([*cells, *ends]) + " |"
 
 

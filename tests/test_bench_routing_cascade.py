@@ -85,6 +85,8 @@ def test_what_is_closed_lies_between_the_router_and_the_oracle() -> None:
         strong,
         {"router": draw.random(400), "cascade good": -cheap, "cascade poor": draw.random(400)},
         np.zeros(400, dtype=np.int64),
+        np.full((400, 1), 0.05),
+        cheap[:, None],
     )
     found = score.areas(scored, 20.0)
     assert score.closed(found, "cascade good", "router") > 0.6
