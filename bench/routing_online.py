@@ -1,12 +1,12 @@
 """Simulates traffic with a drift half-way, to see what the online learner is worth.
 
-    python bench/routing_online.py FOLDER [--seeds N] [--requests N] [--only TEXT] [--write-docs]
+    python bench/routing_online.py FOLDER [--split dev|train] [--seeds N] [--only TEXT] [--write-docs]
 
-FOLDER holds dev.jsonl.gz, rows as `pointsman route train` reads them. Recorded prompts are drawn again as
-requests; the route's own policy (`bandit`) decides with the shipped router's reading of the prompt and, of
+FOLDER holds dev.jsonl.gz and train.jsonl.gz, rows as `pointsman route train` reads them: what is tuned is
+tuned on train. Recorded prompts are drawn again as requests, once as 4,000 and for fewer routers as 2,000; the route's own policy (`bandit`) decides with the shipped router's reading of the prompt and, of
 each candidate, no more than its price (or, where it says so, the ability that the shipped router knows of it,
 learned from other prompts of the same benchmarks); the chosen candidate's recorded score is all that is
-learned from.
+learned from, and what the answer cost.
 A request's utility is its score less its cost, a success being worth WORTH_USD. Half-way prices change and
 a good model gets worse: from then on its answers are those recorded of a weak one. Money is capped by the
 day; a candidate that could overrun what is left is out.
@@ -43,8 +43,11 @@ HOME = Path(__file__).parent.parent
 PLOT = "img/routing_online.svg"
 DAY_REQUESTS = 500
 DAY_S = 86_400.0
-EXPLORE = 0.05
+EXPLORE = 0.2
 WORTH_USD = 0.003
+# How many requests, and which routers: half of them come before the drift.
+LONG, SHORT = 4000, 2000
+SHORT_ROUTERS = ("discounted", "discounted, 1 in 5 told", "discounted, no exploring", "no learner")
 CURVE_POINTS = 80
 Price = tuple[float, float]
 
@@ -149,7 +152,8 @@ class Market:
     def __init__(self, world: World, requests: int) -> None:
         self.world = world
         self.requests = requests
-        self.cards = [self._cards(world.prices), self._cards(world.prices | world.later)]
+        self.prices = (world.prices, world.prices | world.later)
+        self.cards = [self._cards(prices) for prices in self.prices]
 
     @staticmethod
     def _cards(prices: dict[str, Price]) -> tuple[ModelCard, ...]:
@@ -169,10 +173,8 @@ class Market:
         score, into, out = prompt.outcomes[ref]
         if self.half(at) and ref == worse:
             score = prompt.outcomes[like][0]
-        card = next(card for card in self.cards[self.half(at)] if card.ref == ref)
-        return score, (
-            into * (card.input_usd_per_mtok or 0) + out * (card.output_usd_per_mtok or 0)
-        ) / 1e6
+        price_in, price_out = self.prices[self.half(at)][ref]
+        return score, (into * price_in + out * price_out) / 1e6
 
 
 class Router:
@@ -210,11 +212,23 @@ class Router:
             return
         view = next(v for v in done.decision.views if v.ref == done.choice)
         reading = prompt.reading
-        self.learner.learn(
-            Context("sim", view.logit, reading.difficulty, reading.rank, loadings=reading.loadings),
-            done.choice,
-            reward,
+        context = Context(
+            "sim",
+            view.logit,
+            reading.difficulty,
+            reading.rank,
+            loadings=reading.loadings,
+            answer_tokens=reading.answer_tokens,
+            prompt_tokens=float(prompt.facts.prompt_tokens),
+            sd=view.prior_sd,
         )
+        self.learner.learn(context, done.choice, reward)
+
+    def pay(self, done: Any, cost_usd: float) -> None:
+        """Note what an answer cost, which is known whoever says a word of it."""
+        if self.learner is not None and done.decision is not None and done.decision.views:
+            view = next(v for v in done.decision.views if v.ref == done.choice)
+            self.learner.paid("sim", done.choice, view.cost_usd / view.factor, cost_usd)
 
 
 class Trace(msgspec.Struct):
@@ -248,6 +262,7 @@ def simulate(market: Market, stream: Sequence[Prompt], router: Router, seed: int
         budget.settle(cost, cost, now_s)
         trace.days_usd[at // DAY_REQUESTS] += cost
         trace.utility.append(score - cost / WORTH_USD)
+        router.pay(done, cost)
         if told.random() < router.told:
             router.learn(prompt, done, score)
     return trace
@@ -293,12 +308,14 @@ def run_world(
     market = Market(world, requests)
     cold, known = abilities_of(market, router)
     found: dict[str, Any] = {"requests": requests, "prompts": len(prompts), "runs": []}
+    names = tuple(routers(cold, known)) if requests == LONG else SHORT_ROUTERS
     for seed in range(seeds):
         stream = random.Random(seed).choices(prompts, k=requests)
         singles = fixed(market, stream)
         traces = {
             name: simulate(market, stream, each, seed)
             for name, each in routers(cold, known).items()
+            if name in names
         }
         found["runs"].append(_one(market, singles, traces))
     found["summary"] = _summary(found["runs"], requests)
@@ -309,7 +326,7 @@ def run_world(
 def _one(
     market: Market, singles: dict[str, list[float]], traces: dict[str, Trace]
 ) -> dict[str, Any]:
-    half = market.requests // 2
+    half, at_2000 = market.requests // 2, min(SHORT, market.requests) - 1
     best = max(singles, key=lambda ref: sum(singles[ref]))
     sums = {ref: _running(values) for ref, values in singles.items()}
     top = [max(each[at] for each in sums.values()) for at in range(market.requests)]
@@ -330,8 +347,8 @@ def _one(
             "first_half": own[half - 1],
             "regret_to_best_fixed": sums[best][-1] - own[-1],
             "over_every_fixed_from_request": ahead,
-            "over_every_fixed_at_2000": own[min(1999, market.requests - 1)]
-            > top[min(1999, market.requests - 1)],
+            "over_every_fixed_at_2000": own[at_2000] > top[at_2000],
+            "best_fixed_ahead_at_2000": (top[at_2000] - own[at_2000]) / (at_2000 + 1),
             "after_drift": own[-1] - own[half - 1],
             "best_fixed_after_drift": max(s[-1] - s[half - 1] for s in sums.values()),
             "day_usd_max": max(trace.days_usd),
@@ -340,6 +357,11 @@ def _one(
         found["curves"][name] = [sums[best][at] - own[at] for at in marks]
     found["fixed"] = {ref: values[-1] for ref, values in sums.items()}
     return found
+
+
+def beside(runs: Sequence[dict[str, Any]]) -> str:
+    """The router that gains are over: one that forgets nothing, or, where it did not run, none at all."""
+    return "stationary" if "stationary" in runs[0]["routers"] else "no learner"
 
 
 def _running(values: Sequence[float]) -> list[float]:
@@ -357,11 +379,18 @@ def _summary(runs: Sequence[dict[str, Any]], requests: int) -> dict[str, Any]:
         found[name] = {
             "utility_per_request": _band([one["utility"] / requests for one in each]),
             "regret_per_request": _band([one["regret_to_best_fixed"] / requests for one in each]),
-            "gain_on_stationary": _band(
+            "gain": _band(
                 [
-                    (run["routers"][name]["utility"] - run["routers"]["stationary"]["utility"])
+                    (run["routers"][name]["utility"] - run["routers"][beside(runs)]["utility"])
                     / requests
                     for run in runs
+                ]
+            ),
+            "best_fixed_ahead_at_2000": _band([one["best_fixed_ahead_at_2000"] for one in each]),
+            "regret_after_drift": _band(
+                [
+                    (one["best_fixed_after_drift"] - one["after_drift"]) / (requests / 2)
+                    for one in each
                 ]
             ),
             "over_every_fixed": sum(
@@ -393,24 +422,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--split", choices=("dev", "train"), default="dev")
     parser.add_argument("--only", default="", help="routes whose name has this")
     parser.add_argument("--write-docs", action="store_true")
     given = parser.parse_args()
     router = default_classifier()
-    found = {}
+    found: dict[str, Any] = {}
+    short: dict[str, Any] = {}
     for world in (each for each in WORLDS if given.only in each.name):
-        prompts = prompts_of(given.folder / "dev.jsonl.gz", world, router)
-        found[world.name] = run_world(world, prompts, router, given.requests, given.seeds)
+        prompts = prompts_of(given.folder / f"{given.split}.jsonl.gz", world, router)
+        found[world.name] = run_world(world, prompts, router, LONG, given.seeds)
+        short[world.name] = run_world(world, prompts, router, SHORT, given.seeds)
     if given.write_docs:
         (HOME / "docs" / PLOT).write_text(curves_svg(found), "utf-8")
+        text = "\n".join([table(found), "", table(short)])
+        text += f"\n![Regret against the best fixed choice, by request]({PLOT})"
         write_section(
-            HOME / "docs/benchmarks.md", "routing-online", "bench/routing_online.py", table(found)
+            HOME / "docs/benchmarks.md", "routing-online", "bench/routing_online.py", text
         )
-    for each in found.values():
+    for each in (*found.values(), *short.values()):
         for run in each["runs"]:
             del run["curves"]
-    json.dump(found, sys.stdout, indent=1)
+    json.dump({"long": found, "short": short}, sys.stdout, indent=1)
     print()
 
 
@@ -419,26 +452,30 @@ def table(found: dict[str, Any]) -> str:
     lines = []
     for name, each in found.items():
         seeds = len(each["runs"])
+        requests = each["requests"]
         lines += [
-            f"**{name}**: {each['requests']} requests from {each['prompts']} prompts, {seeds} seeds.",
+            f"**{name}**: {requests:,} requests from {each['prompts']} prompts, the drift after"
+            f" {requests // 2:,}, {seeds} seeds.",
             "",
-            "| | utility a request | regret to the best fixed choice | gain on stationary |"
-            " runs above every fixed choice, at the end | at 2,000 | dearest day, of the cap |",
-            "|---|---|---|---|---:|---:|---:|",
+            "| | utility a request | regret to the best fixed choice | after the drift, to the best"
+            f" from there on | gain on {beside(each['runs'])} | at 2,000 requests, the best fixed so far"
+            " is ahead by | runs above every fixed choice, at the end | at 2,000 | dearest day,"
+            " of the cap |",
+            "|---|---|---|---|---|---|---:|---:|---:|",
         ]
         for router, row in each["summary"].items():
             utility = _text(row["utility_per_request"])
             if "regret_per_request" not in row:
-                lines.append(f"| {router} | {utility} | | | | | |")
+                lines.append(f"| {router} | {utility} | | | | | | | |")
                 continue
             share = row["day_usd_max"] / each["cap_usd_per_day"]
             lines.append(
                 f"| {router} | {utility} | {_text(row['regret_per_request'])} |"
-                f" {_text(row['gain_on_stationary'])} | {row['over_every_fixed']}/{seeds} |"
+                f" {_text(row['regret_after_drift'])} | {_text(row['gain'])} |"
+                f" {_text(row['best_fixed_ahead_at_2000'])} | {row['over_every_fixed']}/{seeds} |"
                 f" {row['over_every_fixed_at_2000']}/{seeds} | {share:.0%} |"
             )
         lines.append("")
-    lines.append(f"![Regret against the best fixed choice, by request]({PLOT})")
     return "\n".join(lines)
 
 

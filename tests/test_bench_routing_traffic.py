@@ -107,6 +107,9 @@ def test_the_simulation_learns_drifts_and_keeps_to_its_cap() -> None:
     trace = routing_online.simulate(market, stream, router, 0)
     assert sum(trace.utility[100:200]) > 80
     assert sum(trace.utility[300:]) < 20, "after the drift nobody is any good"
+    assert router.learner is not None
+    paid = router.learner.state.costs["sim\ngood"]
+    assert paid.answers > 100, "bills are learned from, whoever is told a score"
     assert max(trace.days_usd) <= WORLD.cap_usd_per_request * routing_online.DAY_REQUESTS
     tight = routing_online.Market(
         routing_online.World("t", "x", WORLD.prices, {}, WORLD.worse, 5e-6), 400
@@ -121,7 +124,9 @@ def test_the_report_and_the_plot_are_well_formed(tmp_path: Path) -> None:
     each = {
         "utility_per_request": [0.5, 0.4, 0.6],
         "regret_per_request": [0.1, 0.0, 0.2],
-        "gain_on_stationary": [0.0, 0.0, 0.0],
+        "gain": [0.0, 0.0, 0.0],
+        "regret_after_drift": [0.0, -0.1, 0.1],
+        "best_fixed_ahead_at_2000": [0.0, 0.0, 0.0],
         "over_every_fixed": 1,
         "over_every_fixed_at_2000": 0,
         "day_usd_max": 0.5,
@@ -130,7 +135,7 @@ def test_the_report_and_the_plot_are_well_formed(tmp_path: Path) -> None:
         "requests": 100,
         "prompts": 10,
         "cap_usd_per_day": 1.0,
-        "runs": [{"curves": {"a & b": curve}}, {"curves": {"a & b": curve}}],
+        "runs": [{"curves": {"a & b": curve}, "routers": {}}] * 2,
         "summary": {"a & b": each, "best fixed": {"utility_per_request": [0.6, 0.6, 0.6]}},
     }
     found = {"one <world>": world, "two": world, "three": world}

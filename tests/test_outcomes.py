@@ -12,7 +12,7 @@ import pytest
 from pointsman.errors import RequestError
 from pointsman.outcome_store import Store, read_learner, read_outcomes
 from pointsman.outcomes import Outcomes, UnknownRequest
-from pointsman.router.outcomes import Candidacy, Feedback, Outcome, feedback_of, reward_of
+from pointsman.router.outcomes import Candidacy, Feedback, Outcome, bill, feedback_of, reward_of
 
 CHEAP, DEAR = "a:small", "b:big"
 
@@ -229,3 +229,36 @@ def test_feedback_after_a_clearing_is_learned_at_the_next_start(tmp_path: Path) 
     store.say("req-1", feedback_of(thumbs="down"))
     store.close()
     assert [each.thumbs for _, each in read_learner(path)[1]] == ["down"]
+
+
+async def test_bills_are_learned_from_and_are_there_after_a_restart(tmp_path: Path) -> None:
+    seen = (Candidacy(CHEAP, 0.0, 0.5, 0.6, 2e-3, 0.8, 2.0),)
+    path = tmp_path / "outcomes.sqlite"
+    outcomes = Outcomes(path)
+    for number in range(60):
+        outcomes.record(outcome(number, candidates=seen, cost_usd=3e-3))
+    found = outcomes.offset(outcome(1).context(CHEAP), CHEAP)
+    assert found.cost > 2.0
+    assert found.logit == 0.0
+    outcomes.close()
+    again = Outcomes(path)
+    assert again.offset(outcome(1).context(CHEAP), CHEAP).cost == found.cost
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"cost_usd": None},
+        {"cost_usd": 0.0},
+        {"attempts": 2},
+        {"status": 502},
+        {"asked": (CHEAP, DEAR)},
+        {"ref": "c:unseen"},
+        {"candidates": (Candidacy(CHEAP, 0.0, 0.5, 0.6, None),)},
+    ],
+)
+def test_what_is_no_bill_of_one_answer_teaches_nothing(more: dict[str, object]) -> None:
+    seen = (Candidacy(CHEAP, 0.0, 0.5, 0.6, 2e-3, 0.8, 2.0),)
+    assert bill(outcome(1, candidates=seen)) == (CHEAP, 1e-3, 0.001)
+    assert bill(outcome(1, **{"candidates": seen, **more})) is None

@@ -216,7 +216,7 @@ class RouteConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     holdback_ms: int = 300
     """Milliseconds after its first token for which a stream is held back at most."""
     explore: float = 0.0
-    """Share of the requests in which `bandit` tries another candidate, to learn how it does."""
+    """Share of the requests, at most, in which `bandit` tries another candidate, to learn how it does."""
     sticky: bool = True
     """A conversation stays with its model unless another gains more than the switch costs."""
     conversation_ttl_s: float = 3600.0

@@ -127,7 +127,13 @@ def _decided(outcome: Outcome, decision: Decision) -> None:
     outcome.share = decision.share
     outcome.candidates = tuple(
         Candidacy(
-            view.ref, view.logit, view.p_success, view.sd, view.cost_usd if view.priced else None
+            view.ref,
+            view.logit,
+            view.p_success,
+            view.sd,
+            view.cost_usd if view.priced else None,
+            view.prior_sd,
+            view.factor,
         )
         for view in decision.views
     )

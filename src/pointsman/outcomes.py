@@ -22,6 +22,7 @@ from pointsman.router.online import Context, Learner, Offset
 from pointsman.router.outcomes import (
     Feedback,
     Outcome,
+    bill,
     feedback_of,
     passed_over,
     reward_of,
@@ -36,6 +37,8 @@ _log = logging.getLogger("pointsman")
 RECENT = 4096
 # The learner is written with every so manieth word on an answer, and at the end.
 KEEP_EVERY = 100
+# And with every so manieth bill: that is known of each request, and says less.
+KEEP_EVERY_BILLS = 1000
 # The same request again in a conversation, so soon after its answer: it would not do.
 RETRY_S = 120.0
 
@@ -61,6 +64,7 @@ class Outcomes:
         self._recent: OrderedDict[str, tuple[Outcome, list[Feedback]]] = OrderedDict()
         self._last: OrderedDict[str, Outcome] = OrderedDict()
         self._learned = 0
+        self._bills = 0
 
     def offset(self, context: Context, ref: str) -> Offset:
         """Give what outcomes say of a candidate."""
@@ -69,8 +73,8 @@ class Outcomes:
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome; never fails and never waits.
 
-        What the traffic itself says is learned: a candidate that failed before another one answered,
-        and a request that comes again soon after its answer.
+        What the traffic itself says is learned: what an answer cost, a candidate that failed before
+        another one answered, and a request that comes again soon after its answer.
         """
         self._recent[outcome.request_id] = (outcome, [])
         while len(self._recent) > RECENT:
@@ -80,6 +84,11 @@ class Outcomes:
         if failed := passed_over(outcome):
             self.learner.learn(outcome.context(failed), failed, 0.0)
             self._learned += 1
+        if paid := bill(outcome):
+            self.learner.paid(outcome.route, *paid)
+            self._bills += 1
+            if self._store is not None and self._bills % KEEP_EVERY_BILLS == 0:
+                self._store.keep(msgspec.json.encode(self.learner.state))
         self._retried(outcome)
 
     async def feedback(self, request_id: str, feedback: Feedback) -> Outcome:
@@ -139,7 +148,7 @@ class Outcomes:
     def close(self) -> None:
         """Write the learner and what waits."""
         if self._store is not None:
-            if self._learned:
+            if self._learned or self._bills:
                 self._store.keep(msgspec.json.encode(self.learner.state))
             self._store.close()
 

@@ -19,8 +19,9 @@ from pointsman.errors import RouteError
 from pointsman.outcomes import Outcomes
 from pointsman.replay import Record, by_ref
 from pointsman.resolve import Plan
+from pointsman.router.facts import facts_of
 from pointsman.router.online import Learner, LearnerState
-from pointsman.router.outcomes import Candidacy, Feedback, Outcome, passed_over, reward_of
+from pointsman.router.outcomes import Candidacy, Feedback, Outcome, bill, passed_over, reward_of
 from pointsman.router.outlook import probability
 from pointsman.routing import Routing
 
@@ -103,11 +104,17 @@ def told_by_file(records: Iterable[Record], plan: Plan, config: Config) -> list[
             ref=decision.chosen,
             at_s=record.at_s,
             candidates=tuple(
-                Candidacy(v.ref, v.logit, v.p_success, v.sd, v.cost_usd) for v in decision.views
+                Candidacy(v.ref, v.logit, v.p_success, v.sd, v.cost_usd, v.prior_sd)
+                for v in decision.views
             ),
         )
         if reading is not None:
-            outcome.reading = {"difficulty": reading.difficulty, "rank": reading.rank}
+            outcome.reading = {
+                "difficulty": reading.difficulty,
+                "answer_tokens": reading.answer_tokens,
+                "rank": reading.rank,
+            }
+            outcome.facts = {"prompt_tokens": float(facts_of(record.chat).prompt_tokens)}
             outcome.loadings = reading.loadings
         known = {view.ref for view in decision.views}
         rewards = tuple((ref, s, 1.0) for ref, s in record.scores.items() if ref in known)
@@ -124,6 +131,8 @@ def relearn(route: str, told: Sequence[Told]) -> tuple[Learner, Relearned]:
     predicted: list[tuple[str, float, float, float]] = []
     for each in sorted(told, key=lambda one: one.outcome.at_s):
         views = {view.ref: view for view in each.outcome.candidates}
+        if paid := bill(each.outcome):
+            learner.paid(each.outcome.route, *paid)
         for ref, reward, weight in each.rewards:
             context = each.outcome.context(ref)
             view = views.get(ref)
@@ -146,10 +155,14 @@ def relearn(route: str, told: Sequence[Told]) -> tuple[Learner, Relearned]:
 
 def merged(route: str, old: LearnerState | None, new: LearnerState) -> LearnerState:
     """Give the old state with a route's part replaced by the new one's."""
-    old = old or LearnerState()
+    old = Learner(old).state
     kept = {key: arm for key, arm in old.arms.items() if key.partition("\n")[0] != route}
+    costs = {key: each for key, each in old.costs.items() if key.partition("\n")[0] != route}
     return msgspec.structs.replace(
-        old, arms=kept | new.arms, requests={**old.requests, **new.requests}
+        old,
+        arms=kept | new.arms,
+        requests={**old.requests, **new.requests},
+        costs=costs | new.costs,
     )
 
 

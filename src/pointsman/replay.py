@@ -29,7 +29,7 @@ from pointsman.router.conversation import Conversation
 from pointsman.router.decision import Decision, View
 from pointsman.router.dial import Gauge
 from pointsman.router.facts import Facts, facts_of
-from pointsman.router.online import Learner, LearnerState
+from pointsman.router.online import Context, Learner, LearnerState, Offset
 from pointsman.router.outcomes import Outcome
 from pointsman.router.outlook import outlook
 from pointsman.router.policy import classifier, order
@@ -376,10 +376,19 @@ def _situation(
         per_usd=per_usd,
         level=level,
         trouble=prognosis.reasons if prognosis is not None else (),
-        offset=learner.offset if learner is not None and learner.state.arms else None,
+        offset=learner.offset if learner is not None and learner.knows else _recorded(record),
         current=talk.ref if talk is not None and sticky else None,
         warm=talk.warm_tokens(record.at_s) if talk is not None else {},
     )
+
+
+def _recorded(record: Record) -> Callable[[Context, str], Offset] | None:
+    """What bills had said of the candidates' costs by the time of the request, and nothing else."""
+    views = record.outcome.candidates if record.outcome is not None else ()
+    factors = {each.ref: each.factor for each in views if each.factor != 1.0}
+    if not factors:
+        return None
+    return lambda context, ref: Offset(0.0, 0.0, cost=factors.get(ref, 1.0))
 
 
 def _facts(record: Record) -> tuple[Facts, Prognosis | None]:

@@ -303,7 +303,7 @@ class Routing:
         if ratio is not None and not ticket.paper:
             self._gauge(plan).note(ratio)
         at, per_usd, setting = self._setting(ticket, bench, dial)
-        learned = bool(self.outcomes.learner.state.arms)
+        learned = self.outcomes.learner.knows
         situation = Situation(
             facts=ticket.facts,
             cards=bench.cards,

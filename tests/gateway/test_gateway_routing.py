@@ -399,10 +399,10 @@ def test_what_cannot_be_noted_takes_no_answer_away(make_site, monkeypatch, caplo
 
 def test_the_header_has_choice_runner_up_their_chances_and_costs(make_site):
     site = make_site(script(SURE), toml("dial = 0.5"))
-    found = route_of(site.chat("r"))
-    assert {"choice", "p", "cost", "why", "next", "next_p", "next_cost", "dial"} <= set(found)
     asked = {"prompt": "hello there", "model": "r"}
     explained = site.send("/pointsman/v1/routes/explain", asked).json
+    found = route_of(site.chat("r"))
+    assert {"choice", "p", "cost", "why", "next", "next_p", "next_cost", "dial"} <= set(found)
     first, second = explained["candidates"]
     assert found["choice"] == first["ref"] == explained["chosen"]
     assert float(found["p"]) == pytest.approx(first["p_success"], abs=0.006)

@@ -9,6 +9,7 @@ import pytest
 
 from pointsman.router.online import (
     HALF_LIFE_REQUESTS,
+    LEAST_OWN_SD,
     MAX_ARMS,
     OWN_SD,
     SHARED_SD,
@@ -32,7 +33,41 @@ def taught(learner: Learner, ref: str, p: float, count: int, seed: int = 0) -> L
 def test_without_outcomes_there_is_no_offset_and_the_prior_s_spread() -> None:
     found = Learner().offset(ROUTE, "a")
     assert (found.logit, found.seen) == (0.0, 0.0)
-    assert found.sd == pytest.approx((OWN_SD[0] ** 2 + SHARED_SD[0] ** 2) ** 0.5)
+    assert found.own_sd == pytest.approx(OWN_SD)
+    assert found.sd == pytest.approx((OWN_SD**2 + SHARED_SD[0] ** 2) ** 0.5)
+    assert found.cost == 1.0
+
+
+def test_the_less_is_known_of_a_candidate_the_more_an_outcome_moves_it() -> None:
+    found = []
+    for sd in (0.1, LEAST_OWN_SD, 0.8, 1.5):
+        learner, context = Learner(), Context("r", sd=sd)
+        for _ in range(10):
+            learner.learn(context, "a", 0.0)
+        found.append(learner.offset(context, "a").logit)
+    assert found[0] == found[1], "a model may change, however much is known of it"
+    assert found[1] > found[2] > found[3]
+
+
+def test_bills_are_learned_without_a_word_on_the_answers() -> None:
+    learner = Learner()
+    assert not learner.knows
+    for _ in range(100):
+        learner.paid("r", "a", 1e-3, 2e-3)
+    found = learner.offset(ROUTE, "a")
+    assert (found.logit, found.seen) == (0.0, 0.0)
+    assert 1.7 < found.cost < 2.0
+    assert learner.knows
+    assert learner.offset(ROUTE, "b").cost == learner.offset(Context("s"), "a").cost == 1.0
+    again = Learner(msgspec.json.decode(msgspec.json.encode(learner.state), type=LearnerState))
+    assert again.offset(ROUTE, "a") == found
+
+
+def test_a_state_whose_numbers_mean_something_else_is_put_aside() -> None:
+    old = taught(Learner(), "a", 0.1, 50).state
+    old.version = 1
+    assert not Learner(old).knows
+    assert old.arms, "and left as it is"
 
 
 @pytest.mark.parametrize("p", [0.15, 0.5, 0.9])
@@ -62,11 +97,17 @@ def test_weights_for_what_the_prompt_is_like_are_learned() -> None:
         learner.learn(hard, "a", 0.0)
     assert learner.offset(easy, "a").logit > 0.8
     assert learner.offset(hard, "a").logit < -0.8
-    maths, prose = Context("s", loadings=(2.0, 0.0)), Context("s", loadings=(0.0, 2.0))
+    able = (1.0, 0.0)
+    maths, prose = (Context("s", loadings=(*able, *two)) for two in ((2.0, 0.0), (0.0, 2.0)))
     for _ in range(150):
         learner.learn(maths, "a", 0.0)
         learner.learn(prose, "a", 1.0)
     assert learner.offset(maths, "a").logit < 0 < learner.offset(prose, "a").logit
+    short, long = Context("t", answer_tokens=20.0), Context("t", answer_tokens=2000.0)
+    for _ in range(150):
+        learner.learn(short, "a", 1.0)
+        learner.learn(long, "a", 0.0)
+    assert learner.offset(long, "a").logit < 0 < learner.offset(short, "a").logit
 
 
 def test_a_model_that_gets_worse_is_found_out_soon() -> None:
@@ -107,7 +148,7 @@ def test_along_a_prompt_the_quick_way_says_what_the_matrix_says() -> None:
     learner = taught(Learner(), "a", 0.3, 50)
     learner.state.requests["r"] += 700
     quick = learner.offset(ROUTE, "a")
-    own = learner._arm("r", "a", tuple(sd * sd for sd in OWN_SD))
+    own = learner._arm("r", "a", ROUTE.prior())
     shared = learner._arm("r", "", tuple(sd * sd for sd in SHARED_SD))
     x = ROUTE.features()
     mean = sum((a + b) * v for a, b, v in zip(own.mean, shared.mean, x, strict=True))
@@ -139,14 +180,24 @@ def test_numbers_stay_finite_and_arms_bounded() -> None:
 
 
 COSTS = {"cheap": 1.0, "middle": 2.0, "dear": 9.0}
-OFFSETS = {"cheap": Offset(0, 0.1), "middle": Offset(0, 0.5), "dear": Offset(0, 2.0)}
+ALIKE = dict.fromkeys(COSTS, 0.0)
+OFFSETS = {ref: Offset(0, 1.0, own_sd=1.0) for ref in COSTS}
 
 
-def tries(best: str, share: float, dial: float, **more: object) -> dict[str, int]:
+def tries(
+    best: str,
+    share: float,
+    dial: float,
+    logits: dict[str, float] = ALIKE,
+    offsets: dict[str, Offset] = OFFSETS,
+    per_usd: float = 0.0,
+) -> dict[str, int]:
     draw = random.Random(5)
     found: dict[str, int] = {}
     for _ in range(2000):
-        ref = explored(best, COSTS, OFFSETS, share=share, dial=dial, draw=draw, **more)
+        ref = explored(
+            best, COSTS, offsets, logits, share=share, dial=dial, draw=draw, per_usd=per_usd
+        )
         found[ref] = found.get(ref, 0) + 1
     return found
 
@@ -155,15 +206,21 @@ def test_nothing_is_tried_unless_told_and_the_dial_bounds_its_cost() -> None:
     assert tries("cheap", 0.0, 1.0) == {"cheap": 2000}
     assert tries("cheap", 0.5, 0.0) == {"cheap": 2000}
     assert set(tries("cheap", 0.5, 0.2)) == {"cheap", "middle"}
-    found = tries("cheap", 0.1, 1.0)
-    assert 120 < 2000 - found["cheap"] < 280
-    assert found["dear"] > 5 * found["middle"], "the less certain, the likelier tried"
+    assert 120 < 2000 - tries("dear", 0.15, 1.0)["dear"] < 280, "two in three draws are another's"
     assert set(tries("dear", 0.5, 0.0)) == {"cheap", "middle", "dear"}, "cheaper ones cost nothing"
 
 
 def test_who_may_well_be_the_best_is_tried_most() -> None:
     logits = {"cheap": 0.0, "middle": 0.4, "dear": -6.0}
-    found = tries("cheap", 0.5, 1.0, logits=logits, per_usd=0.0)
+    found = tries("cheap", 0.5, 1.0, logits)
     assert found["middle"] > 20 * found.get("dear", 0)
-    dear = tries("cheap", 0.5, 1.0, logits=logits, per_usd=float("inf"))
-    assert set(dear) == {"cheap", "middle"}, "at the cheapest only the price counts"
+    priced = tries("cheap", 0.5, 1.0, logits, per_usd=float("inf"))
+    assert set(priced) == {"cheap"}, "at the cheapest only the price counts"
+
+
+def test_trying_ends_by_itself_once_it_is_known_who_is_best() -> None:
+    logits = {"cheap": 1.0, "middle": 0.0, "dear": 0.0}
+    unsure = tries("cheap", 0.5, 1.0, logits)
+    sure = {ref: Offset(0, 1.0, own_sd=0.15) for ref in COSTS}
+    assert 2000 - tries("cheap", 0.5, 1.0, logits, sure).get("cheap", 0) < 5
+    assert 2000 - unsure["cheap"] > 300

@@ -250,9 +250,23 @@ def test_earlier_outcomes_count_once_there_are_some():
     assert found.reasons[0] == "earlier outcomes speak for it"
 
 
+def test_what_earlier_answers_cost_corrects_what_the_next_will():
+    def offset(context, ref):
+        return Offset(0.0, 1.0, 0.0, 1.0, 40.0 if ref == "middle" else 1.0)
+
+    plain = decide(situation(), reading(1.5))
+    found = decide(situation(offset=offset), reading(1.5))
+    by_ref = {view.ref: view for view in found.views}
+    for before in plain.views:
+        now = by_ref[before.ref]
+        assert (before.factor, now.factor) == (1.0, 40.0 if now.ref == "middle" else 1.0)
+        assert now.cost_usd == pytest.approx(before.cost_usd * now.factor)
+        assert now.p_success == before.p_success, "money says nothing of how good an answer is"
+
+
 def test_exploring_is_off_by_default_bounded_and_the_same_in_a_replay():
     def offset(context, ref):
-        return Offset(0.0, 1.0, 1.0)
+        return Offset(0.0, 1.0, 1.0, own_sd=1.0)
 
     def run(share: float, seed: int, dial: float = 0.5):
         policy = ranked(situation(offset=offset, seed=seed, dial=dial), share)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from pointsman.router.ability import blended_usd_per_mtok
+from pointsman.router.online import OWN_SD
 from pointsman.types import ModelCard, PromptReading
 
 __all__ = ["INFINITE", "Decision", "View", "price_of"]
@@ -18,7 +19,9 @@ class View(Struct, frozen=True):
     `p_success` is from all signals together, `logit` the prompt's alone, `shift` what the run and
     earlier outcomes add to it. `cost_usd` is expected, and less where the candidate's cache of this
     conversation is warm (`warm_usd` is what that saves); `priced` is false where a price is unknown and
-    the dearest was taken. `utility` is in units of success: p − cost / worth of a success.
+    the dearest was taken. `utility` is in units of success: p − cost / worth of a success. `prior_sd` is how
+    unsure the prompt model is of the candidate, in logits; `factor` is what its answers cost for each dollar
+    expected, which is in `cost_usd`.
     """
 
     ref: str
@@ -30,6 +33,8 @@ class View(Struct, frozen=True):
     warm_usd: float
     priced: bool
     utility: float
+    prior_sd: float = OWN_SD
+    factor: float = 1.0
 
 
 class Decision(Struct, frozen=True):
@@ -37,8 +42,8 @@ class Decision(Struct, frozen=True):
 
     `order` are the refs to ask, the chosen one first and then the fall-backs. `views` are of all fit
     candidates, in that order; empty without a classifier. `fit` are their cards. `per_usd` is what a
-    dollar weighs, in successes: 0 at the best, infinite at the cheapest. `share` is the probability with
-    which an exploring policy takes the chosen one.
+    dollar weighs, in successes: 0 at the best, infinite at the cheapest. `share` bounds the probability
+    with which an exploring policy takes the chosen one: the best at least so often, another at most.
     """
 
     chosen: str

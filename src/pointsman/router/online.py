@@ -7,7 +7,8 @@ with each of them. Each has its own small Gaussian posterior. It forgets towards
 outcome, by the requests that the route has seen meanwhile: one that was long not asked becomes uncertain
 again, and no number can run away. A candidate whose outcomes turn out otherwise than thought, again and
 again, has changed: what was known of it is given up at once, but for the mean. Prices are no part of it:
-they count when a decision is made, so a change of price needs nothing learned anew.
+they count when a decision is made, so a change of price needs nothing learned anew. What is learned of
+money is how an answer's cost compares with the one expected: see `expense`.
 
 Source: stabilised forgetting (of information), Kulhavý and Zarrop, Int. J. Control 58(4), 1993; the update
 is one Newton step of the Laplace approximation, as Chapelle and Li, NeurIPS 2011, algorithm 3; a change is
@@ -24,16 +25,24 @@ from operator import mul
 import msgspec
 from msgspec import Struct, field
 
+from pointsman.router.expense import Expense, noted
+
 __all__ = ["Context", "Learner", "LearnerState", "Offset", "explored"]
 
-# 1 for the candidate itself, then the context's numbers, each about −1 to 1; of the loadings the first.
-MAX_LOADINGS = 4
-# How far off the prompt model is thought to be at first, in logits: with a candidate, and with them all.
-OWN_SD = (1.0, 0.4, 0.4, 0.4, *[0.4] * MAX_LOADINGS)
-SHARED_SD = (0.7, 0.4, 0.4, 0.4, *[0.4] * MAX_LOADINGS)
-DIMENSIONS = len(OWN_SD)
-_OWN = tuple(sd * sd for sd in OWN_SD)
+# 1 for the candidate itself, then the context's numbers, each about −1 to 1. Of the loadings the first is
+# 1 for every prompt and the second the difficulty once more: those after them are taken.
+LOADINGS_FROM, MAX_LOADINGS = 2, 2
+# How far off the prompt model is thought to be at first, in logits: with all candidates, and with one of
+# them. For one's own number that is how unsure the model says it is, and no less than so much: models
+# change, and traffic is not what the model was fitted to.
+WEIGHT_SD, LEAST_OWN_SD, OWN_SD = 0.4, 0.4, 0.8
+SHARED_SD = (0.7, 0.4, 0.4, 0.4, 0.4, 0.4, *[0.4] * MAX_LOADINGS)
+DIMENSIONS = len(SHARED_SD)
 _SHARED = tuple(sd * sd for sd in SHARED_SD)
+_WEIGHTS = (WEIGHT_SD * WEIGHT_SD,) * (DIMENSIONS - 1)
+# About the middle of prompts' and of answers' lengths.
+MIDDLE_TOKENS = 150.0
+VERSION = 2
 # What an outcome of another candidate says of one, next to its own.
 OTHERS = 0.1
 # Half of what an outcome says is forgotten after so many requests of the route.
@@ -54,9 +63,10 @@ MAX_LOGIT = 6.0
 class Context(Struct, frozen=True):
     """What a decision was made on, for one candidate.
 
-    `logit` is the prompt model's for this candidate; `difficulty` the prompt's, in logits around 0;
-    `rank` the share of calibration prompts that are harder, 0 to 1; `trouble` the trajectory's excess,
-    in logits; `loadings` the skills that the prompt asks for.
+    `logit` is the prompt model's for this candidate, and `sd` how unsure it is of the candidate, in
+    logits; `difficulty` the prompt's, in logits around 0; `rank` the share of calibration prompts that
+    are harder, 0 to 1; `trouble` the trajectory's excess, in logits; `loadings` the skills that the
+    prompt asks for; `answer_tokens` the length that is expected of an answer.
     """
 
     route: str
@@ -65,29 +75,44 @@ class Context(Struct, frozen=True):
     rank: float = 0.5
     trouble: float = 0.0
     loadings: tuple[float, ...] = ()
+    answer_tokens: float = MIDDLE_TOKENS
+    prompt_tokens: float = MIDDLE_TOKENS
+    sd: float = OWN_SD
 
     def features(self) -> tuple[float, ...]:
         """Give the numbers that the weights are for; the first is 1."""
-        skills = [_squashed(loading) for loading in self.loadings[:MAX_LOADINGS]]
+        end = LOADINGS_FROM + MAX_LOADINGS
+        skills = [_squashed(loading) for loading in self.loadings[LOADINGS_FROM:end]]
         return (
             1.0,
             _squashed(self.difficulty),
             2.0 * self.rank - 1.0,
             _squashed(self.trouble),
+            _length(self.answer_tokens),
+            _length(self.prompt_tokens),
             *skills,
             *_NONE[len(skills) :],
         )
+
+    def prior(self) -> tuple[float, ...]:
+        """Give the variances of a candidate's own numbers before any outcome."""
+        sd = max(self.sd, LEAST_OWN_SD)
+        return (sd * sd, *_WEIGHTS)
 
 
 class Offset(Struct, frozen=True):
     """What outcomes add to a candidate's logit, and how sure that is.
 
-    `seen` is their faded number, those of other candidates of the route at a tenth.
+    `own_sd` is the candidate's own part of `sd`, without what is unsure of all of the route alike. `seen`
+    is the outcomes' faded number, those of other candidates of the route at a tenth. `cost` is what its
+    answers cost for each dollar that was expected.
     """
 
     logit: float
     sd: float
     seen: float = 0.0
+    own_sd: float = 0.0
+    cost: float = 1.0
 
 
 class Arm(Struct):
@@ -109,46 +134,60 @@ class Arm(Struct):
 class LearnerState(Struct):
     """All that a learner knows, to be kept as JSON.
 
-    Keys of `arms` are `route` newline `ref`; without a ref it is what all of the route share.
+    Keys of `arms` and `costs` are `route` newline `ref`; without a ref it is what all of the route share.
     """
 
     arms: dict[str, Arm] = field(default_factory=dict)
     requests: dict[str, int] = field(default_factory=dict)
     half_life_requests: float | None = HALF_LIFE_REQUESTS
-    version: int = 1
+    costs: dict[str, Expense] = field(default_factory=dict)
+    version: int = VERSION
 
 
 class Learner:
     """Offsets for candidates, learned from rewards.
 
-    `half_life_requests` is how fast it forgets, None for never. Not safe to share between threads.
+    `half_life_requests` is how fast it forgets, None for never. A state of another version, whose numbers
+    mean something else, is put aside. Not safe to share between threads.
     """
 
     def __init__(
         self, state: LearnerState | None = None, *, half_life_requests: float | None = -1.0
     ) -> None:
-        self.state = state or LearnerState()
+        self.state = state if state and state.version == VERSION else LearnerState()
         self._last: tuple[object, tuple[float, float, float]] | None = None
         if half_life_requests is None or half_life_requests > 0:
             self.state.half_life_requests = half_life_requests
 
+    @property
+    def knows(self) -> bool:
+        """Whether it has learned anything."""
+        return bool(self.state.arms or self.state.costs)
+
     def offset(self, context: Context, ref: str) -> Offset:
         """Give what outcomes say of a candidate; nothing, with the prior's sd, if there are none."""
         x = context.features()
-        own, own_variance, own_seen = self._belief(context.route, ref, x, _OWN)
+        own, own_variance, own_seen = self._belief(context.route, ref, x, context.prior())
         # The same for all candidates of a request, which are asked for one after another.
         asked = (context.route, x, self.state.requests.get(context.route, 0))
         if self._last is None or self._last[0] != asked:
             self._last = (asked, self._belief(context.route, "", x, _SHARED))
         shared, variance, seen = self._last[1]
         sd = math.sqrt(max(own_variance + variance, 0.0))
-        return Offset(own + shared, sd, own_seen + OTHERS * (seen - own_seen))
+        spent = self.state.costs.get(_key(context.route, ref))
+        return Offset(
+            own + shared,
+            sd,
+            own_seen + OTHERS * (seen - own_seen),
+            math.sqrt(max(own_variance, 0.0)),
+            1.0 if spent is None else spent.factor,
+        )
 
     def learn(self, context: Context, ref: str, reward: float, weight: float = 1.0) -> None:
         """Take in how well a candidate did, 0 to 1; `weight` is how much that is worth, 0 to 1."""
         route = context.route
         self.state.requests[route] = self.state.requests.get(route, 0) + 1
-        own = self._arm(route, ref, _OWN)
+        own = self._arm(route, ref, context.prior())
         shared = self._arm(route, "", _SHARED)
         _update(own, shared, context, min(max(reward, 0.0), 1.0), min(max(weight, 0.0), 1.0))
         # The ones used last stand last; the others are forgotten first when there are too many.
@@ -157,6 +196,19 @@ class Learner:
             self.state.arms[key] = arm
         while len(self.state.arms) > MAX_ARMS:
             del self.state.arms[next(iter(self.state.arms))]
+
+    def paid(self, route: str, ref: str, expected_usd: float, paid_usd: float) -> None:
+        """Take in what an answer cost, next to what was expected before any correction.
+
+        It needs nobody's word on the answer; where nothing was expected there is nothing to compare.
+        """
+        found = noted(self.state.costs.get(_key(route, ref)), expected_usd, paid_usd)
+        if found is None:
+            return
+        self.state.costs.pop(_key(route, ref), None)
+        self.state.costs[_key(route, ref)] = found
+        while len(self.state.costs) > MAX_ARMS:
+            del self.state.costs[next(iter(self.state.costs))]
 
     def _belief(
         self, route: str, ref: str, x: tuple[float, ...], prior: tuple[float, ...]
@@ -214,7 +266,7 @@ def _update(own: Arm, shared: Arm, context: Context, reward: float, weight: floa
     own.above = max(0.0, own.above + weight * (off - SLACK))
     own.below = max(0.0, own.below - weight * (off + SLACK))
     if max(own.above, own.below) > ALARM:
-        own.covariance, _ = _aged(own.covariance, own.mean, KEPT_ON_ALARM, _OWN)
+        own.covariance, _ = _aged(own.covariance, own.mean, KEPT_ON_ALARM, context.prior())
         own.seen *= KEPT_ON_ALARM
         own.above = own.below = 0.0
         own.changes += 1
@@ -260,32 +312,33 @@ def explored(
     best: str,
     costs_usd: Mapping[str, float],
     offsets: Mapping[str, Offset],
+    logits: Mapping[str, float],
     *,
     share: float,
     dial: float,
     draw: random.Random,
-    logits: Mapping[str, float] | None = None,
     per_usd: float = 0.0,
 ) -> str:
-    """Give `best`, or in a `share` of the calls another candidate, to learn how it does.
+    """Give `best`, or in at most a `share` of the calls another candidate, to learn how it does.
 
-    The dial bounds what that may cost: at 0 nothing dearer than `best` is tried, at 1 anything of
-    `costs_usd`. With `logits` (all signals together) each one's success is drawn from what is believed
-    of it, and the one that then has the most for its price is tried (top-two Thompson sampling, Russo,
-    Operations Research 68(6), 2020); without, the less certain one is, the likelier it is tried.
+    In such a share each one's success is drawn from what is believed of it (`logits`, all signals
+    together, and its own uncertainty), and who then has the most for its price is taken: mostly `best`
+    again, once it is known to be that, so that trying ends by itself. The dial bounds what it may cost:
+    at 0 nothing dearer than `best` is tried, at 1 anything of `costs_usd`.
+
+    Source: Thompson sampling, as Chapelle and Li, NeurIPS 2011.
     """
     if share <= 0.0 or draw.random() >= share:
         return best
     low = costs_usd[best]
     limit = low + min(max(dial, 0.0), 1.0) * max(max(costs_usd.values()) - low, 0.0)
-    others = [ref for ref, cost in costs_usd.items() if ref != best and cost <= limit]
-    if not others:
-        return best
-    if logits is None:
-        return draw.choices(others, weights=[offsets[ref].sd ** 2 for ref in others])[0]
-    weight = min(per_usd, 1e9)  # At the cheapest it is infinite; the bound above holds anyway.
-    drawn = {ref: _within(draw.gauss(logits[ref], offsets[ref].sd)) for ref in others}
-    return max(others, key=lambda ref: 1 / (1 + math.exp(-drawn[ref])) - weight * costs_usd[ref])
+    weight = min(per_usd, 1e9)  # At the cheapest it is infinite; the bound holds anyway.
+    drawn = {
+        ref: _within(draw.gauss(logits[ref], offsets[ref].own_sd))
+        for ref, cost in costs_usd.items()
+        if cost <= limit
+    }
+    return max(drawn, key=lambda ref: 1 / (1 + math.exp(-drawn[ref])) - weight * costs_usd[ref])
 
 
 def _key(route: str, ref: str) -> str:
@@ -294,6 +347,10 @@ def _key(route: str, ref: str) -> str:
 
 def _squashed(x: float) -> float:
     return x / (1.0 + abs(x))
+
+
+def _length(tokens: float) -> float:
+    return _squashed(math.log(max(tokens, 1.0) / MIDDLE_TOKENS))
 
 
 def _within(logit: float) -> float:

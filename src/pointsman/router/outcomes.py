@@ -10,9 +10,18 @@ from typing import Literal
 from msgspec import Struct
 
 from pointsman.errors import RequestError
-from pointsman.router.online import Context, Learner
+from pointsman.router.online import MIDDLE_TOKENS, OWN_SD, Context, Learner
 
-__all__ = ["Candidacy", "Feedback", "Outcome", "feedback_of", "passed_over", "reward_of", "told"]
+__all__ = [
+    "Candidacy",
+    "Feedback",
+    "Outcome",
+    "bill",
+    "feedback_of",
+    "passed_over",
+    "reward_of",
+    "told",
+]
 
 # What a word is worth to the learner, next to one of the user's. A model's verdict has the judge's mistakes
 # in it; a request that comes again says something of its answer, not all; an edit says it in a roundabout way.
@@ -20,13 +29,17 @@ JUDGE_WEIGHT, TRAFFIC_WEIGHT, EDIT_WEIGHT = 0.5, 0.3, 0.5
 
 
 class Candidacy(Struct, frozen=True, array_like=True):
-    """What was thought of one candidate: the prompt model's logit, all signals' probability, its cost."""
+    """What was thought of one candidate: the prompt model's logit, all signals' probability, its cost; how
+    unsure the model was of it, and by what factor earlier bills corrected the cost.
+    """
 
     ref: str
     logit: float
     p_success: float
     sd: float
     cost_usd: float | None
+    prior_sd: float = OWN_SD
+    factor: float = 1.0
 
 
 class Outcome(Struct, kw_only=True, omit_defaults=True):
@@ -34,8 +47,8 @@ class Outcome(Struct, kw_only=True, omit_defaults=True):
 
     `asked` are the refs that were asked in their order, `ref` the one that answered, empty if none
     did. `facts` are the request's own numbers, by the names of the policy's facts; `reading` those of
-    the prompt model; `run` those of the trajectory. `share` is the probability with which the
-    exploring policy took `ref`, 1 if it did not explore. `per_usd` is what a dollar weighed in it, in
+    the prompt model; `run` those of the trajectory. `share` bounds the probability with which
+    the exploring policy took `ref`, 1 if it did not explore. `per_usd` is what a dollar weighed in it, in
     successes, None where that was nothing finite. `variant` is the A/B's name and side.
     """
 
@@ -67,14 +80,17 @@ class Outcome(Struct, kw_only=True, omit_defaults=True):
 
     def context(self, ref: str) -> Context:
         """Give the context in which a candidate was judged, for the learner."""
-        logit = next((each.logit for each in self.candidates if each.ref == ref), 0.0)
+        view = next((each for each in self.candidates if each.ref == ref), None)
         return Context(
             self.route,
-            logit,
+            0.0 if view is None else view.logit,
             self.reading.get("difficulty", 0.0),
             self.reading.get("rank", 0.5),
             self.run.get("excess", 0.0),
             self.loadings,
+            self.reading.get("answer_tokens", MIDDLE_TOKENS),
+            self.facts.get("prompt_tokens", MIDDLE_TOKENS),
+            OWN_SD if view is None else view.prior_sd,
         )
 
 
@@ -145,3 +161,18 @@ def passed_over(outcome: Outcome) -> str:
     chosen = outcome.candidates[0].ref if outcome.candidates else ""
     failed = outcome.attempts > 1 and not outcome.asked and outcome.ref not in ("", chosen)
     return chosen if failed else ""
+
+
+def bill(outcome: Outcome) -> tuple[str, float, float] | None:
+    """Give who answered, what that was expected to cost, and what it cost; None where several answers are
+    in the cost, or one that was cut.
+    """
+    if outcome.cost_usd is None or outcome.attempts > 1 or outcome.status not in (None, 200):
+        return None
+    if outcome.asked or outcome.cost_usd <= 0.0:
+        return None
+    views = (each for each in outcome.candidates if each.ref == outcome.ref)
+    view = next(views, None)
+    if view is None or view.cost_usd is None:
+        return None
+    return outcome.ref, view.cost_usd / view.factor, outcome.cost_usd

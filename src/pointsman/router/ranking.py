@@ -146,18 +146,21 @@ def _views(situation: Situation, reading: PromptReading, cards: list[ModelCard])
     low, high = (0.0, 0.0) if calm else _ends(spread)
     found = []
     for card, (each, cost, priced) in zip(cards, spread, strict=True):
-        moved, sd, p, saved = 0.0, each.sd, each.p_success, 0.0
+        moved, sd, p, saved, factor = 0.0, each.sd, each.p_success, 0.0, 1.0
         if not calm:
             strength = 1.0 if high == low else (each.logit - low) / (high - low)
-            moved, sd = _moved(situation, reading, each, strength)
+            moved, sd, factor = _moved(situation, reading, each, strength)
             p = probability(each.logit + moved, sd)
         if situation.warm:
             saved = _saved(situation, card)
-            cost = max(cost - saved, 0.0)
+        cost = max(cost * factor - saved, 0.0)
         utility = -cost if per_usd == INFINITE else p - per_usd * cost
         if kept is not None and card.ref != kept and per_usd != INFINITE:
             utility -= situation.margin
-        found.append(View(card.ref, p, each.logit, sd, moved, cost, saved, priced, utility))
+        prior = situation.abilities[card.ref].sd
+        found.append(
+            View(card.ref, p, each.logit, sd, moved, cost, saved, priced, utility, prior, factor)
+        )
     found.sort(key=lambda view: (-view.utility, view.cost_usd))
     return found
 
@@ -177,28 +180,41 @@ def _weight(situation: Situation) -> float:
 
 def _moved(
     situation: Situation, reading: PromptReading, each: Outlook, strength: float
-) -> tuple[float, float]:
-    """What the run and earlier outcomes add to a candidate's logit, and the spread with it."""
-    moved, sd = 0.0, each.sd
+) -> tuple[float, float, float]:
+    """What the run and earlier outcomes add to a candidate's logit, the spread with it, and what an
+    answer costs for each dollar that was expected."""
+    moved, sd, factor = 0.0, each.sd, 1.0
     trouble = 0.0
     if situation.level is not None:
         trouble = situation.level.excess
         moved = shift(situation.level, strength)
     if situation.offset is not None:
-        context = Context(
-            situation.route,
-            each.logit,
-            reading.difficulty,
-            reading.rank,
-            trouble,
-            reading.loadings,
+        prior = situation.abilities[each.ref].sd
+        learned = situation.offset(
+            _context(situation, reading, each.logit, prior, trouble), each.ref
         )
-        learned = situation.offset(context, each.ref)
+        factor = learned.cost
         if learned.seen > 0.0:
             # Outcomes speak of the same uncertainty as the ability's own: they narrow it.
             moved += learned.logit
             sd = min(sd, math.hypot(learned.sd, 0.5 * each.sd))
-    return moved, sd
+    return moved, sd, factor
+
+
+def _context(
+    situation: Situation, reading: PromptReading, logit: float, sd: float, trouble: float
+) -> Context:
+    return Context(
+        situation.route,
+        logit,
+        reading.difficulty,
+        reading.rank,
+        trouble,
+        reading.loadings,
+        reading.answer_tokens,
+        float(situation.facts.prompt_tokens),
+        sd,
+    )
 
 
 def _saved(situation: Situation, card: ModelCard) -> float:
@@ -279,23 +295,13 @@ def _reason(situation: Situation, views: list[View]) -> str:
 
 def _tried(situation: Situation, decision: Decision, share: float) -> Decision:
     """Another candidate in a share of the requests, to learn how it does; the dial bounds its cost."""
-    offset = situation.offset
-    if offset is None:
+    offset, reading = situation.offset, decision.reading
+    if offset is None or reading is None:
         return decision
-    reading = decision.reading
+    trouble = situation.level.excess if situation.level else 0.0
     costs = {view.ref: view.cost_usd for view in decision.views}
     offsets = {
-        view.ref: offset(
-            Context(
-                situation.route,
-                view.logit,
-                reading.difficulty if reading else 0.0,
-                reading.rank if reading else 0.5,
-                situation.level.excess if situation.level else 0.0,
-                reading.loadings if reading else (),
-            ),
-            view.ref,
-        )
+        view.ref: offset(_context(situation, reading, view.logit, view.prior_sd, trouble), view.ref)
         for view in decision.views
     }
     # The dial's own bound is what it may cost; the draw must come again in a replay.
@@ -304,10 +310,10 @@ def _tried(situation: Situation, decision: Decision, share: float) -> Decision:
         decision.chosen,
         costs,
         offsets,
+        {view.ref: view.logit + view.shift for view in decision.views},
         share=share,
         dial=situation.dial,
         draw=draw,
-        logits={view.ref: view.logit + view.shift for view in decision.views},
         per_usd=decision.per_usd or 0.0,
     )
     if taken == decision.chosen:

@@ -143,11 +143,14 @@ def train_verifier(
     source: str,
     date: str,
     ridge: float = 1.0,
+    start: Verifier | None = None,
 ) -> Verifier:
     """Fit a verifier to answers' features and whether (or how far, 0 to 1) each was good.
 
     Features are scaled to unit spread, one that never varies gets no weight; the fit is penalised
-    maximum likelihood, by Newton's method. `ridge` is the penalty on each scaled weight.
+    maximum likelihood, by Newton's method. `ridge` is the penalty on each scaled weight's distance from
+    its place in `start`, or from 0. So what these answers do not show, such as a refusal, keeps the
+    weight that it had.
 
     Raises:
         RouteError: fewer than 50 rows, a row of another length, or outcomes all alike.
@@ -165,7 +168,7 @@ def train_verifier(
     y = numpy.asarray(good, dtype="float64")
     if not 0.0 < float(y.mean()) < 1.0:
         raise RouteError("a verifier needs good answers and bad ones")
-    means, scales, weights = _fitted(x, y, ridge, numpy)
+    means, scales, weights = _fitted(x, y, ridge, start, numpy)
     rounded = [round(float(weight), 6) for weight in weights]
     return Verifier(
         features=FEATURES,
@@ -179,18 +182,26 @@ def train_verifier(
     )
 
 
-def _fitted(x: Any, y: Any, ridge: float, numpy: Any) -> tuple[Any, Any, Any]:
+def _fitted(
+    x: Any, y: Any, ridge: float, start: Verifier | None, numpy: Any
+) -> tuple[Any, Any, Any]:
     """Means and scales of the features, and the weights, the bias first: Newton's method."""
     means = x.mean(axis=0)
     scales = x.std(axis=0)
     still = scales < 1e-9
     scales[still] = 1.0
+    before = numpy.zeros(x.shape[1] + 1)
+    if start is not None:
+        # One that never varies here is left where it was, on its own scale.
+        means[still] = numpy.asarray(start.means)[still]
+        scales[still] = numpy.asarray(start.scales)[still]
+        before[1:] = numpy.asarray(start.weights) * scales / numpy.asarray(start.scales)
     design = numpy.column_stack([numpy.ones(len(x)), (x - means) / scales])
     penalty = numpy.diag([0.0, *numpy.where(still, 1e6, ridge)])
-    weights = numpy.zeros(design.shape[1])
+    weights = before.copy()
     for _ in range(ITERATIONS):
         p = 1.0 / (1.0 + numpy.exp(-numpy.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (y - p) - penalty @ weights
+        gradient = design.T @ (y - p) - penalty @ (weights - before)
         curvature = (design * (p * (1 - p))[:, None]).T @ design + penalty
         step = numpy.linalg.solve(curvature + 1e-9 * numpy.eye(len(weights)), gradient)
         # A step is kept short: with separable data the first ones would leap.
