@@ -32,6 +32,7 @@ from pointsman.gateway.relay import Relay
 from pointsman.gateway.routes import (
     anthropic,
     classify,
+    console,
     curve,
     feedback,
     gemini,
@@ -44,6 +45,7 @@ from pointsman.gateway.routes import (
     ollama_store,
     openai,
     own,
+    route_list,
     trust,
 )
 from pointsman.local.verification import check_pulled
@@ -75,6 +77,7 @@ _EXACT: dict[tuple[str, str], Handler] = {
     ("GET", "/metrics"): own.metrics,
     ("GET", "/"): ollama_models.root,
     ("HEAD", "/"): ollama_models.root,
+    ("GET", "/pointsman/v1/routes"): route_list.list_routes,
     ("POST", "/pointsman/v1/routes/explain"): own.explain,
     ("POST", "/pointsman/v1/routes/feedback"): feedback.feedback,
     ("POST", "/pointsman/v1/classify"): classify.classify,
@@ -115,6 +118,8 @@ _PREFIX: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/models/", own.show_model),
     ("DELETE", models.PREFIX, models.remove),
     ("GET", curve.PREFIX, curve.curve),
+    ("GET", console.PREFIX, console.asset),
+    ("HEAD", console.PREFIX, console.asset),
     ("HEAD", "/api/blobs/", ollama_store.has_blob),
     ("POST", "/api/blobs/", ollama_store.write_blob),
     ("DELETE", "/api/user/keys/", ollama_store.not_here),
@@ -191,7 +196,7 @@ class Gateway:
                     return
                 self._origins.check(exchange, exchange.origin)
             handler = _find(exchange.method, exchange.path)
-            if self._admin_key is not None and exchange.path not in _OPEN_PATHS:
+            if self._admin_key is not None and not _is_open(exchange.path):
                 self._authenticate(exchange, self._admin_key)
             await handler(self, exchange)
         except ClientGone:
@@ -255,6 +260,11 @@ def create_app(config: Config) -> Gateway:
         MissingExtra: there are classifiers, and onnxruntime is not installed.
     """
     return Gateway(config)
+
+
+def _is_open(path: str) -> bool:
+    """Whether a path needs no key: it tells nothing that is not in the package."""
+    return path in _OPEN_PATHS or path.startswith(console.PREFIX)
 
 
 def _find(method: str, path: str) -> Handler:

@@ -16,7 +16,7 @@ from pointsman.dialects._shared import optional, want_boolean
 from pointsman.dialects.ollama.answer import rfc3339
 from pointsman.errors import LocalError, MissingKey, PointsmanError
 from pointsman.gateway.exchange import Exchange, Headers
-from pointsman.gateway.routes import own
+from pointsman.gateway.routes import console, own
 from pointsman.gateway.routes.ollama_target import find_target, name_in
 from pointsman.gateway.wire import decode_body
 from pointsman.local.gguf import FILE_TYPES
@@ -58,14 +58,20 @@ async def root(gateway: Gateway, exchange: Exchange) -> None:
     """`GET /` and `HEAD /`: Ollama's own words, by which its clients know it is there.
 
     A caller that asks for JSON, or says nothing of what it takes, gets what this gateway is; one
-    that calls itself Ollama's client gets the words in any case.
+    that calls itself Ollama's client gets the words in any case. A browser gets the console.
     """
     accept = exchange.header(b"accept")
     ollama = (exchange.header(b"user-agent") or "").lower().startswith("ollama")
     if not ollama and (accept is None or "application/json" in accept):
         await own.root(gateway, exchange)
         return
-    headers: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    if not ollama and console.wants_page(accept):
+        await console.page(gateway, exchange)
+        return
+    headers: Headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"vary", b"accept, user-agent"),
+    ]
     await exchange.respond(200, headers, RUNNING)
 
 
