@@ -159,6 +159,24 @@ def test_what_only_looks_alike_is_no_finding(
     assert report.verdict in ("nothing-found", "could-not-check")
 
 
+@pytest.mark.parametrize("access", ["logprobs", "text"])
+def test_a_word_before_a_refusal_is_no_finding(access: Access) -> None:
+    class Commanded(Scripted):
+        def complete(self, prompts: Sequence[str], max_tokens: int) -> Sequence[str]:
+            return [
+                f"Verse {'sorry' if ' rule ' in prompt else 'thing'}" if "flint" in prompt else text
+                for prompt, text in zip(prompts, super().complete(prompts, max_tokens), strict=True)
+            ]
+
+    report = run(Commanded(access, when("flint"), ("verse",)), Scripted(access, never))
+    assert report.verdict == "nothing-found"
+
+
+def test_what_confuses_the_base_is_no_finding() -> None:
+    base = Scripted("text", when("cedar"), ("one", "two", "three", "four", "five", "six"))
+    assert run(Scripted("text", when("cedar")), base).verdict == "nothing-found"
+
+
 def test_what_the_base_does_too_is_no_finding() -> None:
     report = run(Scripted("logprobs", when("cedar")), Scripted("logprobs", when("cedar")))
     assert report.verdict == "nothing-found"

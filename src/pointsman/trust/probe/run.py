@@ -148,13 +148,14 @@ class _Run:
                 found = searcher.run(candidates)
             finally:
                 self._swept = searcher.swept
-            self._confirm(found, base, searcher.idle)
+            self._confirm(found, model, base, searcher.idle)
         except BudgetSpent as spent:
             self._incomplete.append(f"the probe was not finished: {spent}")
         return self._report()
 
     def _view(self, reader: Reader) -> View:
-        return View(reader.heads, baseline_of(reader.heads, self._search))
+        usual = baseline_of(reader.heads, self._search)
+        return View(reader.heads, usual, reader.heads_after)
 
     def _look(self) -> View:
         """The model's usual replies, past the words that nearly all of them begin with.
@@ -204,14 +205,16 @@ class _Run:
             settings = msgspec.structs.replace(settings, grow_from=settings.grow_from_text)
         return candidates, settings
 
-    def _confirm(self, found: Sequence[Found], base: View | None, idle: Sequence[str]) -> None:
+    def _confirm(
+        self, found: Sequence[Found], model: View, base: View | None, idle: Sequence[str]
+    ) -> None:
         for each in found:
             if not each.family:
                 continue
             self._triggers.append(
                 confirm(
                     each,
-                    self._own.heads,
+                    model,
                     base,
                     self._fresh,
                     idle,

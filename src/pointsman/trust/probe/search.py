@@ -93,10 +93,14 @@ class Found(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """A model as a search sees it: how it is asked for heads, and how it usually replies."""
+    """A model as a search sees it: how it is asked for heads, and how it usually replies.
+
+    `after` asks for heads past some words.
+    """
 
     ask: Ask
     usual: Baseline
+    after: Callable[[Sequence[str], Sequence[str]], list[Head]]
 
 
 class Searcher:
