@@ -61,6 +61,9 @@ JSON_SCHEMA = {
     "fireworks", "together", "openrouter", "xai", "deepinfra", "llamacpp", "vllm", "lmstudio",
     "ollama", "perplexity", "sambanova", "nebius", "cohere",
 }  # fmt: skip
+# Documented by the vendor: `logprobs` of a chat, with the probabilities in the answer. A model that does
+# not take it (reasoning models answer with 400 or 403) is asked again without.
+LOGPROBS = {"openai", "azureopenai", "openrouter", "deepseek", "vllm", "llamacpp"}
 # No `stream_options`, so it is not put into a pass-through. Mistral answers it with 422, and counts
 # every stream without being asked (openai/openai-agents-python#442).
 NO_STREAM_USAGE = {"perplexity", "github", "publicai", "assemblyai", "ai21", "mistral", "codestral"}
@@ -151,6 +154,8 @@ def make_row(fact: dict[str, Any]) -> dict[str, Any]:
     capabilities = {key: True for key in KEPT if fact["capabilities"].get(key)}
     if name in JSON_SCHEMA:
         capabilities["json_schema"] = True
+    if name in LOGPROBS:
+        capabilities["logprobs"] = True
     if name in NO_LIST:
         capabilities.pop("list_models", None)
     row["capabilities"] = capabilities

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import msgspec
 import pytest
@@ -240,6 +241,35 @@ async def test_a_stream_that_is_closed_early_is_cut_at_the_provider(tmp_path):
                     break
                 await asyncio.sleep(0.01)
         assert fake.requests[0].cancelled
+
+
+def test_an_interrupt_that_takes_the_last_word_with_it_leaves_a_client_that_works(
+    client_for, monkeypatch
+):
+    """Ctrl-C as an answer comes: the call has ended, but nobody got what it says."""
+    from pointsman import client as module
+
+    client, _ = client_for([Answer(text="one"), Answer(text="two")])
+    real = module._awaited
+    interrupts = iter([KeyboardInterrupt()])
+
+    def awaited(queue):
+        found = real(queue)
+        if (interrupt := next(interrupts, None)) is not None:
+            raise interrupt
+        return found
+
+    monkeypatch.setattr(module, "_awaited", awaited)
+    interrupted = threading.Event()
+
+    def ask():
+        with pytest.raises(KeyboardInterrupt):
+            client.chat("o:m", "hi")
+        interrupted.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    assert interrupted.wait(10)
+    assert client.chat("o:m", "hi").text == "two"
 
 
 def test_a_client_without_configuration_finds_what_is_there(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 
 from pointsman.config import load_config, parse_config
 from pointsman.providers.registry import all_providers
+from pointsman.trust.policy import load_policy
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -74,9 +75,12 @@ def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
 
 
 @each_page
-def test_blocks_of_code_can_be_read(page: Path) -> None:
+def test_blocks_of_code_can_be_read(page: Path, tmp_path: Path) -> None:
     for language, text in re.findall(r"```(\w+)\n(.*?)```", page.read_text("utf-8"), re.S):
-        if language == "toml":
+        if text.startswith("# policy.toml"):
+            (tmp_path / "policy.toml").write_text(text)
+            load_policy(tmp_path / "policy.toml")
+        elif language == "toml":
             parse_config(text, name=page.name)
         elif language == "python":
             ast.parse(text)

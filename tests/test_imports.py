@@ -28,6 +28,16 @@ CLIENT = {
     "images",
     "classifiers",
     "guards",
+    "calibration",
+    "curves",
+    "carry",
+    "noting",
+    "routing",
+    "tickets",
+    "outcomes",
+    "replay",
+    "relearn",
+    "outcome_store",
 }
 BELOW_CLIENT = CORE | CLIENT | {"dialects", "providers", "router", "trust", "local", "distill"}
 # A room may import itself and these. A new room must be given its place here.

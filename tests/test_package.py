@@ -81,7 +81,11 @@ def test_a_lock_holds_pins_with_hashes_and_no_address(lock: Path) -> None:
 # WhiteLightning trains with TensorFlow; it is measured in an environment of its own.
 @pytest.mark.parametrize(
     "lock",
-    [lock for lock in LOCKS if lock.stem not in ("rival-whitelightning", "bench-zoo")],
+    [
+        lock
+        for lock in LOCKS
+        if lock.stem not in ("rival-whitelightning", "bench-zoo", "bench-routing")
+    ],
     ids=lambda path: path.stem,
 )
 def test_no_lock_pulls_in_a_training_framework(lock: Path) -> None:

@@ -178,4 +178,5 @@ def _uses(config: Config) -> Iterator[_Use]:
         yield _Use(f"guards.{name}.labels", guard.classifier, guard.labels)
     for route, spec in config.routes.items():
         for number, rule in enumerate(spec.rules, 1):
-            yield _Use(f"routes.{route}.rules, rule {number}", rule.classifier, rule.labels)
+            if rule.classifier is not None:
+                yield _Use(f"routes.{route}.rules, rule {number}", rule.classifier, rule.labels)

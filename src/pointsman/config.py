@@ -22,6 +22,7 @@ from pointsman._http.transport import Origin
 from pointsman.errors import ConfigError
 
 __all__ = [
+    "ABConfig",
     "ClassifierConfig",
     "Config",
     "GuardConfig",
@@ -34,6 +35,7 @@ __all__ = [
     "RuleConfig",
     "ServerConfig",
     "TimeoutsConfig",
+    "WhenConfig",
     "default_home",
     "load_config",
     "parse_config",
@@ -94,6 +96,8 @@ class ProviderConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Abilities that the table lacks or has wrong: chat, stream, tools, vision, json_schema, …"""
     quirks: dict[str, str | bool] = field(default_factory=dict)
     """Departures from the dialect, such as `max_tokens_field = "max_tokens"`."""
+    region: str | None = None
+    """Where its models run, in your own words (`eu`), for a route's `residency`."""
 
 
 class PriceConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -118,17 +122,58 @@ class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Context length in tokens."""
     abilities: list[Literal["vision", "tools", "json_schema"]] | None = None
     """What the model can do; replaces what the tables say."""
+    region: str | None = None
+    """Where it runs; goes over the provider's."""
+
+
+class WhenConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[routes.NAME.rules.when]`: conditions of a rule that need no classifier; all that is set must hold."""
+
+    tag: list[str] = field(default_factory=list)
+    """The request's header `x-pointsman-tag` is one of these."""
+    min_chars: int | None = None
+    """The user's last words have at least so many characters."""
+    max_chars: int | None = None
+    """They have at most so many."""
+    language: list[str] = field(default_factory=list)
+    """They are in one of these languages (ISO 639-1), as far as script and common words tell."""
+    hours: list[int] | None = None
+    """From and to, in UTC: `[22, 6]` is the night."""
 
 
 class RuleConfig(Struct, forbid_unknown_fields=True, kw_only=True):
-    """`[[routes.NAME.rules]]`: what a classifier says of a request narrows who may answer it."""
+    """`[[routes.NAME.rules]]`: what is said of a request narrows who may answer it, or sets the dial.
 
-    classifier: str
+    A rule holds if its `when` does and its classifier gives one of the labels, as far as it has them.
+    """
+
+    classifier: str | None = None
     """A `[classifiers.NAME]`."""
-    labels: list[str]
-    """The rule holds if the classifier gives one of these."""
-    candidates: list[str]
-    """Refs or aliases that are then the route's candidates."""
+    labels: list[str] = field(default_factory=list)
+    """The classifier must give one of these."""
+    when: WhenConfig = field(default_factory=WhenConfig)
+    """Conditions that need no classifier."""
+    candidates: list[str] = field(default_factory=list)
+    """Refs or aliases that are then the route's candidates; empty leaves them."""
+    dial: float | None = None
+    """The dial that then holds."""
+
+
+class ABConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[routes.NAME.ab]`: a share of the conversations is routed in another way, to compare the two."""
+
+    name: str
+    """Name of the comparison; another name deals the conversations out anew."""
+    share: float = 0.5
+    """Share of the conversations that get the variant, 0 to 1."""
+    candidates: list[str] = field(default_factory=list)
+    """The variant's candidates; empty leaves them."""
+    policy: Literal["classifier", "order", "cascade", "consistency", "judge", "bandit"] | None = (
+        None
+    )
+    """The variant's policy."""
+    dial: float | None = None
+    """The variant's dial."""
 
 
 class RouteConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -136,14 +181,52 @@ class RouteConfig(Struct, forbid_unknown_fields=True, kw_only=True):
 
     candidates: list[str]
     """Refs or aliases to choose from."""
-    policy: Literal["classifier", "order"] = "classifier"
-    """`classifier`: the cheapest that will do, by the dial; `order`: as listed, the rest fall-backs."""
+    policy: Literal["classifier", "order", "cascade", "consistency", "judge", "bandit"] = (
+        "classifier"
+    )
+    """`classifier`: by prompt, conversation and outcomes; `order`: as listed, the rest fall-backs; `cascade`: ask a cheap one, look at its answer, go on if it will not do; `consistency` and `judge`: a cascade with a closer look; `bandit`: `classifier` that tries others now and then."""
     dial: float = 0.5
     """0 is the cheapest, 1 the best; a request may override it (`auto:0.3`)."""
+    quality: float | None = None
+    """In place of the dial: the share of the strongest candidate's quality to keep, such as 0.95."""
+    spend_usd_per_day: float | None = None
+    """In place of the dial: US dollars that the route may cost a day (UTC); nothing goes beyond it."""
+    max_cost_usd: float | None = None
+    """US dollars that one request may cost at most; a candidate that could cost more is out."""
+    residency: list[str] = field(default_factory=list)
+    """Regions that candidates may be in (`["eu", "local"]`); empty: any. Models run here are `local`."""
+    verified_only: bool = False
+    """Only local models whose files were checked against their hashes."""
+    router: str | None = None
+    """A router of your own, made by `pointsman route train`; the default is the one that is shipped."""
+    verifier: str | None = None
+    """A verifier of answers of your own (JSON); the default is the one that is shipped."""
+    accept: float | None = None
+    """A cascade gives an answer from this probability on that it is good; unset: by the dial."""
+    samples: int = 3
+    """How often `consistency` asks the cheap candidate, the first time included."""
+    judge: str | None = None
+    """The ref that judges answers, for the policy `judge`."""
+    judge_share: float = 0.1
+    """Share of the conversations whose answers are judged."""
+    holdback_tokens: int = 8
+    """Tokens of a stream that a cascade looks at before the first byte is sent on; 0 looks at none."""
+    holdback_ms: int = 300
+    """Milliseconds after its first token for which a stream is held back at most."""
+    explore: float = 0.0
+    """Share of the requests in which `bandit` tries another candidate, to learn how it does."""
+    sticky: bool = True
+    """A conversation stays with its model unless another gains more than the switch costs."""
+    conversation_ttl_s: float = 3600.0
+    """Seconds after which a conversation that goes not on is forgotten."""
+    shadow: bool = False
+    """Route on paper only: the candidates are asked as listed, and what would have been chosen is recorded."""
+    ab: ABConfig | None = None
+    """A comparison of two ways to route."""
     fallback: list[str] = field(default_factory=list)
     """Refs tried, in order, after all candidates failed."""
     rules: list[RuleConfig] = field(default_factory=list)
-    """Tried in order before the policy; the first that holds says who the candidates are."""
+    """Tried in order before the policy; the first that holds says who the candidates are, or sets the dial."""
 
 
 class ClassifierConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -340,13 +423,59 @@ def _check_values(config: Config, text: str, name: str) -> None:
                 fail(("providers", provider, "timeouts", key), "must be above 0")
     _check_local(config.local, fail)
     for route, spec in config.routes.items():
-        if not spec.candidates:
-            fail(("routes", route, "candidates"), "needs at least one ref")
-        if not 0 <= spec.dial <= 1:
-            fail(("routes", route, "dial"), "must be 0 to 1")
-        if ":" in route:
-            fail(("routes", route), "a route's name has no ':'")
+        _check_route(route, spec, fail)
     _check_classifiers(config, fail)
+
+
+def _check_route(
+    route: str, spec: RouteConfig, fail: Callable[[tuple[str, ...], str], None]
+) -> None:
+    at = ("routes", route)
+    if not spec.candidates:
+        fail((*at, "candidates"), "needs at least one ref")
+    if ":" in route:
+        fail(at, "a route's name has no ':'")
+    for key in ("dial", "quality", "accept", "judge_share", "explore"):
+        value = getattr(spec, key)
+        if value is not None and not 0 <= value <= 1:
+            fail((*at, key), "must be 0 to 1")
+    if spec.quality is not None and spec.spend_usd_per_day is not None:
+        fail((*at, "quality"), "set one of quality and spend_usd_per_day: either is the dial")
+    for key in ("spend_usd_per_day", "max_cost_usd", "conversation_ttl_s"):
+        value = getattr(spec, key)
+        if value is not None and not value > 0:
+            fail((*at, key), "must be above 0")
+    for key in ("holdback_tokens", "holdback_ms"):
+        if not 0 <= getattr(spec, key) <= 10_000:
+            fail((*at, key), "must be 0 to 10000")
+    if not 2 <= spec.samples <= 8:
+        fail((*at, "samples"), "must be 2 to 8")
+    policies = (spec.policy, spec.ab.policy if spec.ab else None)
+    if "judge" in policies and spec.judge is None:
+        fail((*at, "policy"), "needs the ref that judges: set judge")
+    if spec.ab is not None:
+        if not 0 <= spec.ab.share <= 1:
+            fail((*at, "ab", "share"), "must be 0 to 1")
+        if spec.ab.dial is not None and not 0 <= spec.ab.dial <= 1:
+            fail((*at, "ab", "dial"), "must be 0 to 1")
+    for number, rule in enumerate(spec.rules, 1):
+        _check_rule((*at, "rules"), number, rule, fail)
+
+
+def _check_rule(
+    at: tuple[str, ...], number: int, rule: RuleConfig, fail: Callable[[tuple[str, ...], str], None]
+) -> None:
+    if not rule.candidates and rule.dial is None:
+        fail(at, f"rule {number} needs at least one candidate, or a dial")
+    if rule.classifier is None and rule.labels:
+        fail(at, f"rule {number} has labels and no classifier")
+    if rule.classifier is None and rule.when == WhenConfig():
+        fail(at, f"rule {number} needs a classifier or a when")
+    if rule.dial is not None and not 0 <= rule.dial <= 1:
+        fail(at, f"rule {number}: the dial must be 0 to 1")
+    hours = rule.when.hours
+    if hours is not None and (len(hours) != 2 or not all(0 <= hour <= 24 for hour in hours)):
+        fail(at, f"rule {number}: hours are two numbers from 0 to 24")
 
 
 def _check_classifiers(config: Config, fail: Callable[[tuple[str, ...], str], None]) -> None:
@@ -361,10 +490,9 @@ def _check_classifiers(config: Config, fail: Callable[[tuple[str, ...], str], No
     for name, guard in config.guards.items():
         check(("guards", name), guard.classifier, guard.labels)
     for route, spec in config.routes.items():
-        for number, rule in enumerate(spec.rules, 1):
-            check(("routes", route, "rules"), rule.classifier, rule.labels)
-            if not rule.candidates:
-                fail(("routes", route, "rules"), f"rule {number} needs at least one candidate")
+        for rule in spec.rules:
+            if rule.classifier is not None:
+                check(("routes", route, "rules"), rule.classifier, rule.labels)
 
 
 def _check_local(local: LocalConfig, fail: Callable[[tuple[str, ...], str], None]) -> None:

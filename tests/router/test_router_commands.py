@@ -15,8 +15,9 @@ from pointsman.config import parse_config
 from pointsman.door import Door
 from pointsman.errors import MissingExtra, RouteError
 from pointsman.router.explain import explain
+from pointsman.router.facts import Facts
 from pointsman.router.features import SURFACE
-from pointsman.router.policy import Facts, decide
+from pointsman.router.ranking import Situation, decide
 from pointsman.types import Chat, Estimate, Message, ModelCard, Text
 
 PAIR = ("--strong", STRONG, "--weak", WEAK)
@@ -53,7 +54,7 @@ def call(tmp_path, monkeypatch):
 def test_train_and_eval_from_end_to_end(call, outcomes, tmp_path):
     out = tmp_path / "deep" / "r.onnx"
     learned = call("train", str(outcomes), *PAIR, "--out", str(out))
-    assert learned["rows"] == 150 and learned["stand_in_rows"] == 50
+    assert learned["rows"] == 150 and learned["other_rows"] == 50
     assert learned["model_bytes"] == out.stat().st_size
     assert [path.name for path in out.parent.iterdir()] == ["r.onnx"]
     # Learned from the very rows that it is scored on, it must do well on them.
@@ -67,10 +68,13 @@ def test_train_and_eval_from_end_to_end(call, outcomes, tmp_path):
     assert found["model_bytes"] == learned["model_bytes"]
 
 
-def test_stand_ins_can_be_left_out(call, outcomes, tmp_path):
+def test_a_pair_need_not_be_named(call, outcomes, tmp_path):
     out = str(tmp_path / "r.onnx")
-    found = call("train", str(outcomes), *PAIR, "--out", out, "--stand-in-weight", "0")
-    assert found["stand_in_rows"] == 0
+    found = call("train", str(outcomes), "--out", out)
+    assert {found["strong"], found["weak"]} == {STRONG, WEAK} and found["models"] > 2
+    # The file serves any pair of models that it knows, and says so.
+    other = call("eval", str(outcomes), *PAIR, "--router", out)
+    assert other["strong_from"] == other["weak_from"] == "recorded outcomes"
 
 
 def test_eval_takes_the_shipped_router_by_default(call, outcomes):
@@ -96,7 +100,11 @@ def test_what_cannot_be_done_is_said(tmp_path, outcomes, args, said):
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [(("train", "DATA", *PAIR), "--out"), (("explain", "hi", "--quality", "2"), "0<=x<=1")],
+    [
+        (("train", "DATA", *PAIR), "--out"),
+        (("train", "DATA", "--out", "x", "--weak", WEAK), "both"),
+        (("explain", "hi", "--quality", "2"), "0<=x<=1"),
+    ],
 )
 def test_bad_usage_is_said(outcomes, args, said):
     done = CliRunner().invoke(cli, ["route", *(a.replace("DATA", str(outcomes)) for a in args)])
@@ -110,8 +118,11 @@ def test_explain_names_the_choice_and_what_pushed(call, tmp_path):
     assert found["chosen"] in ("o:small", "o:big")
     assert found["dial"] == 0.4
     assert 0 <= found["rank"] <= 1 and 0 < found["p_weak"] < 1
-    assert (found["chosen"] == "o:big") == (found["rank"] < 0.4)
-    assert [each["status"] for each in found["candidates"]] == ["chosen", "fallback"]
+    first, second = found["candidates"]
+    assert (first["status"], second["status"]) == ("chosen", "fallback")
+    assert first["utility"] >= second["utility"]
+    assert all(0 < each["p_success"] < 1 and each["cost_usd"] > 0 for each in (first, second))
+    assert (found["chosen"], found["runner_up"]) == (first["ref"], second["ref"])
     assert list(found["surface"]) == list(SURFACE)
     assert len(found["pushes"]) == 8
     assert call("explain", "hi", "--quality", "1")["chosen"] == "o:big"
@@ -126,14 +137,15 @@ def card(ref: str, price: float | None) -> ModelCard:
 def test_an_explanation_is_the_decision_spread_out(router):
     facts = Facts("a question", 10, 10, vision=True)
     cards = [card("blind", 0.1), msgspec.structs.replace(card("seeing", 1.0), vision=True)]
-    found = explain(decide(facts, cards, 0.5, None), router, "a question")
+    decision = decide(Situation(facts=facts, cards=tuple(cards)), None)
+    found = explain(decision, router, "a question")
     assert [(each.ref, each.status, each.why) for each in found.candidates] == [
         ("seeing", "chosen", "only candidate that can serve it; 1 excluded"),
         ("blind", "excluded", "no vision"),
     ]
     assert found.p_weak == router.estimate("a question").p_weak
     assert (found.strong, found.weak) == (STRONG, WEAK)
-    without = explain(decide(facts, cards, 0.5, None), None, "a question")
+    without = explain(decision, None, "a question")
     assert (without.p_weak, without.pushes, without.surface) == (None, (), {})
 
 
@@ -143,7 +155,8 @@ def test_another_classifier_is_explained_as_far_as_it_goes():
             return Estimate(0.5, 0.5)
 
     facts = Facts("x", 10, 10)
-    found = explain(decide(facts, [card("m", 1.0)], 0.5, None), Flat(), "x")
+    decision = decide(Situation(facts=facts, cards=(card("m", 1.0),)), None)
+    found = explain(decision, Flat(), "x")
     assert (found.p_weak, found.pushes, found.strong) == (0.5, (), None)
 
 
@@ -154,7 +167,7 @@ async def test_routing_goes_on_without_a_classifier_and_says_so(monkeypatch, cap
     def broken():
         raise fault
 
-    monkeypatch.setattr("pointsman.door.default_classifier", broken)
+    monkeypatch.setattr("pointsman.routing.default_classifier", broken)
     door = Door(parse_config(CONFIG))
     chat = Chat(model="auto", messages=(Message("user", (Text("a secret question"),)),))
     with caplog.at_level(logging.WARNING, "pointsman"):
@@ -171,6 +184,6 @@ async def test_the_door_routes_by_the_shipped_classifier():
     door = Door(parse_config(CONFIG))
     chat = Chat(model="auto", messages=(Message("user", (Text("What is 2 + 2?"),)),))
     choice = door.choose("auto", lambda: chat, 0.5)
-    assert choice.decision is not None and choice.decision.estimate is not None
+    assert choice.decision is not None and choice.decision.reading is not None
     assert choice.why.startswith(f"route=auto; choice={choice.decision.chosen}; p=0.")
     await door.aclose()

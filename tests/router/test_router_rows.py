@@ -8,8 +8,8 @@ import pytest
 
 from pointsman.errors import RouteError
 from pointsman.router import rows as module
-from pointsman.router.rows import Outcome, Row, pair_rows, read_rows
-from pointsman.router.standins import stand_ins
+from pointsman.router.recorded import pair_rows
+from pointsman.router.rows import Outcome, Row, read_rows
 
 GOOD = b'{"prompt": "p", "models": {"a": {"s": 1}, "b": {"s": 2, "scale": 4, "ot": 9}}}\n'
 
@@ -20,7 +20,7 @@ def test_rows_are_read_plain_and_packed_and_unknown_fields_are_passed_over(tmp_p
     packed.write_bytes(gzip.compress(GOOD + b"\n" + GOOD))
     found = list(read_rows(plain))
     assert found == list(read_rows(packed))
-    assert found == [Row("p", {"a": Outcome(1), "b": Outcome(2, 4)})] * 2
+    assert found == [Row("p", {"a": Outcome(1), "b": Outcome(2, 4, 9)})] * 2
     assert found[0].models["b"].share == 0.5
 
 
@@ -33,6 +33,7 @@ def test_rows_are_read_plain_and_packed_and_unknown_fields_are_passed_over(tmp_p
         b'{"prompt": "p", "models": {"a": {"s": 2}}}',
         b'{"prompt": "p", "models": {"a": {"s": -1}}}',
         b'{"prompt": "p", "models": {"a": {"s": 0, "scale": 0}}}',
+        b'{"prompt": "p", "models": {"a": {"s": 0, "ot": -1}}}',
         b'{"prompt": "\xff", "models": {}}',
         b"[" * 100_000,
     ],
@@ -71,17 +72,3 @@ def test_a_pair_that_is_not_there_gets_the_models_that_are(tmp_path):
     assert pair_rows(path, "a", "b") == (list(read_rows(path)), [])
     with pytest.raises(RouteError, match="no row with both 'a' and 'c'; models: a, b"):
         pair_rows(path, "a", "c")
-
-
-def scored(benchmark: str, **models: float) -> Row:
-    return Row("p", {name: Outcome(s) for name, s in models.items()}, benchmark=benchmark)
-
-
-def test_other_models_stand_in_by_their_ability_and_the_pair_for_itself():
-    rows = [scored("x", a=0, b=0.2, c=0.4, d=0.5, e=0.8, f=1.0)]
-    (found,) = stand_ins(rows, "strong", "weak")
-    assert found.weak == pytest.approx((0 + 0.2 + 0.4 + 0.5) / 4)
-    assert found.strong == pytest.approx(0.9)
-    (found,) = stand_ins(rows, "strong", "b")
-    assert found.weak == 0.2
-    assert stand_ins([scored("x", a=0, b=1, c=1)], "strong", "weak") == []

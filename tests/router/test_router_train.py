@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import msgspec
@@ -15,7 +16,7 @@ from pointsman.errors import MissingExtra, RouteError
 from pointsman.router import classifier as module
 from pointsman.router.classifier import OnnxClassifier, default_classifier
 from pointsman.router.features import VERSION, look
-from pointsman.router.matrix import BUCKETS, CLIP, bucketed
+from pointsman.router.matrix import CLIP, bucketed
 from pointsman.router.rows import Outcome, Row
 from pointsman.router.train import train
 
@@ -24,7 +25,7 @@ PROMPTS = ("", "hi", "What is 12 × 3?\nA. 36\nB. 15\nAnswer:", "\ud800", "prove
 
 def test_the_same_rows_give_the_same_bytes(pair, trained):
     rows, others = pair
-    again = train(rows, STRONG, WEAK, others=others, licence="MIT", created="2026-11-24")
+    again = train([*rows, *others], STRONG, WEAK, licence="MIT", created="2026-11-24")
     assert again.model == trained.model
     assert again.held_out == trained.held_out
     assert train(rows, STRONG, WEAK).model != trained.model
@@ -33,10 +34,10 @@ def test_the_same_rows_give_the_same_bytes(pair, trained):
 def test_the_card_says_what_was_learned_from(trained, router):
     card = router.card
     assert card == trained.card
-    assert (card.strong, card.weak, card.rows, card.stand_in_rows) == (STRONG, WEAK, 150, 50)
+    assert (card.strong, card.weak, card.rows, card.other_rows) == (STRONG, WEAK, 150, 50)
     assert (card.licence, card.created, card.features) == ("MIT", "2026-11-24", VERSION)
     assert len(card.data_sha256) == 64
-    assert [len(values) for values in card.quantiles] == [101, 101]
+    assert len(card.quantiles) == 101
 
 
 def test_held_out_rows_are_ranked_better_than_by_chance_backwards(pair, trained):
@@ -69,8 +70,10 @@ def test_training_refuses_what_cannot_be_learned(pair):
         train(rows[:49], STRONG, WEAK)
     with pytest.raises(RouteError, match="as good or better on all rows"):
         train([Row(str(n), {"s": Outcome(1), "w": Outcome(0)}) for n in range(60)], "s", "w")
-    with pytest.raises(RouteError, match="from 0 to 1"):
-        train(rows, STRONG, WEAK, stand_in_weight=1.5)
+    with pytest.raises(RouteError, match="no row has an outcome of 'nobody'"):
+        train(rows, STRONG, "nobody")
+    with pytest.raises(RouteError, match="outcomes of two models"):
+        train([Row(str(n), {"s": Outcome(1)}) for n in range(60)])
 
 
 @pytest.mark.parametrize("missing", ["numpy", "scipy", "onnx"])
@@ -99,15 +102,10 @@ def reference(model: onnx.ModelProto, text: str) -> np.ndarray:
         each.name: numpy_helper.to_array(each).astype(float) for each in model.graph.initializer
     }
     sight = look(text)
-    side = sight.at_once
     buckets = bucketed(sight.words)
-    table = value["table"].reshape(2, BUCKETS, 2)[side] * value["scales"][side]
-    words = table[buckets].sum(0) / np.sqrt(len(buckets))
+    words = value["table"][buckets].sum(0) / np.sqrt(len(buckets)) * value["scale"]
     plain = np.clip((np.array(sight.surface) - value["mean"]) * value["inverse"], -CLIP, CLIP)
-    logits = words + plain @ value["weights"][side] + value["bias"][side]
-    right = 1 / (1 + np.exp(-logits))
-    will_do = 1 / (1 + np.exp(-(right @ value["signs"] + value["offset"])))
-    return np.array([*right, will_do])
+    return words + plain @ value["weights"] + value["bias"]
 
 
 @pytest.mark.parametrize("shipped", [False, True])
@@ -116,7 +114,16 @@ def test_the_graph_equals_its_formula(trained, pair, shipped):
     data = data if shipped else trained.model
     router, model = OnnxClassifier.load(data, "it"), onnx.load_from_string(data)
     for text in (*PROMPTS, *(row.prompt for row in pair[0][:40])):
-        assert router.probabilities(text) == pytest.approx(reference(model, text), abs=1e-5)
+        reading = router.read(text)
+        ease, weak, strong, log_tokens, common = reference(model, text)
+        common /= np.sqrt(len(bucketed(look(text).words)))
+        assert reading.familiar == pytest.approx(router.card.familiar(common), abs=1e-4)
+        familiar = reading.familiar
+        assert reading.loadings == pytest.approx(
+            (1.0, ease, weak * familiar, strong * familiar), abs=1e-4
+        )
+        assert reading.difficulty == -reading.loadings[1]
+        assert math.log(reading.answer_tokens) == pytest.approx(log_tokens, abs=1e-4)
 
 
 def test_the_shipped_router_is_small_and_says_whose_data_it_is():
@@ -124,7 +131,7 @@ def test_the_shipped_router_is_small_and_says_whose_data_it_is():
     assert router.size_bytes <= 64 * 1024
     assert router.card.licence == "outcomes Apache-2.0 and MIT; prompts as card.md says"
     page = module.files("pointsman").joinpath("data/router/card.md").read_text("utf-8")
-    assert "CC-BY-SA-4.0" in page and f"{router.card.stand_in_rows:,}" in page
+    assert "CC-BY-SA-4.0" in page and f"{router.card.other_rows:,}" in page
     assert default_classifier() is router
 
 
@@ -142,10 +149,34 @@ def test_the_shipped_router_is_above_chance_on_prompts_it_never_saw(pair):
 
 
 def test_ranks_lie_from_0_to_1_and_rise_with_p(router):
-    for at_once in (0, 1):
-        values = [router.card.rank(n / 200, at_once) for n in range(201)]
-        assert values == sorted(values)
-        assert (values[0], values[-1]) == (0.0, 1.0)
+    values = [router.card.rank(n / 200) for n in range(201)]
+    assert values == sorted(values)
+    assert (values[0], values[-1]) == (0.0, 1.0)
+
+
+def test_without_a_pair_it_is_the_one_with_most_rows_in_common(pair, trained):
+    rows, others = pair
+    found = train([*rows, *others], licence="MIT", created="2026-11-24")
+    assert {found.card.strong, found.card.weak} == {STRONG, WEAK}
+    assert found.card.abilities.recorded.keys() == trained.card.abilities.recorded.keys()
+
+
+def test_any_two_models_can_be_compared(router, pair):
+    rows, _ = pair
+    own = router.comparison(STRONG, WEAK)
+    text = rows[0].prompt
+    assert own.p_weak(text) == router.estimate(text).p_weak
+    unknown = router.comparison("somebody", "nobody")
+    assert (unknown.strong.source, unknown.weak.source) == ("nothing known", "nothing known")
+    # Who is said to be the stronger is taken for it, and the ranks still differ by prompt.
+    found = [unknown.p_weak(row.prompt) for row in rows]
+    assert all(0 < p < 1 for p in found) and len(set(found)) > len(found) / 2
+
+
+def test_familiar_prompts_are_known_from_foreign_ones(router, pair):
+    rows, _ = pair
+    own = sum(router.read(row.prompt).familiar for row in rows) / len(rows)
+    assert own > 0.9 > router.read("xq zzv jjk wqo pfft glorp 鬱 蘭 ѝ").familiar
 
 
 def test_broken_and_foreign_files_are_refused(trained, tmp_path):
@@ -164,13 +195,13 @@ def test_broken_and_foreign_files_are_refused(trained, tmp_path):
     card = msgspec.json.encode(trained.card).decode()
     refused(foreign({"pointsman": card}), "does not run as a router")
     with pytest.raises(RouteError, match="cannot be read"):
-        OnnxClassifier.read(tmp_path / "none.onnx")
+        OnnxClassifier.open(tmp_path / "none.onnx")
 
 
 def test_a_router_is_read_from_a_file(trained, tmp_path):
     path = tmp_path / "r.onnx"
     path.write_bytes(trained.model)
-    assert OnnxClassifier.read(path).estimate("hi") == OnnxClassifier.load(
+    assert OnnxClassifier.open(path).estimate("hi") == OnnxClassifier.load(
         trained.model, "r"
     ).estimate("hi")
 

@@ -32,11 +32,13 @@ class _Connection(asyncio.Protocol):
         "_buffered",
         "_deadline_s",
         "_head_bytes",
+        "_held",
         "_loop",
         "_parser",
         "_patience",
         "_paused",
         "_reading",
+        "_sink",
         "_timer",
         "_waiter",
         "complete",
@@ -68,6 +70,8 @@ class _Connection(asyncio.Protocol):
         self._buffer.clear()
         self._buffered = 0
         self._paused = False
+        self._held = False
+        self._sink: Callable[[bytes], None] | None = None
         self._head_bytes = 0
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -98,7 +102,11 @@ class _Connection(asyncio.Protocol):
         else:
             if not self.status and self._head_bytes > MAX_HEAD_BYTES:
                 self.abort(TransportError("size", f"a head over {MAX_HEAD_BYTES} bytes"))
-        self._wake()
+        if self._sink is None or self.complete or self.error is not None:
+            self._wake()
+        else:
+            self._deadline_s = self._loop.time() + self._patience[1]
+            self._pour()
 
     def eof_received(self) -> bool:
         return False
@@ -174,16 +182,50 @@ class _Connection(asyncio.Protocol):
             if self.complete:
                 return None
             await self._wait(timeout_s, "no more of the answer")
+        return self._taken()
+
+    async def pipe(self, sink: Callable[[bytes], None], timeout_s: float) -> None:
+        """Give `sink` all that is buffered and comes, until the end."""
+        self._sink = sink
+        try:
+            if self._buffer:
+                sink(self._taken())
+            if not self.complete and self.error is None:
+                await self._wait(timeout_s, "no more of the answer")
+        finally:
+            self._sink = None
+        if self.error is not None:
+            raise self.error
+
+    def _taken(self) -> bytes:
         if len(self._buffer) == 1:
             chunk = self._buffer.popleft()
         else:
             chunk = b"".join(self._buffer)
             self._buffer.clear()
         self._buffered = 0
-        if self._paused and self.transport:
+        if self._paused:
             self._paused = False
-            self.transport.resume_reading()
+            self._read_on()
         return chunk
+
+    def hold(self) -> None:
+        """Read no more, and be patient meanwhile: whoever takes what comes is behind."""
+        if not self._held:
+            self._held = True
+            if self.transport is not None:
+                self.transport.pause_reading()
+
+    def let_go(self) -> None:
+        """Read again."""
+        if self._held:
+            self._held = False
+            self._deadline_s = self._loop.time() + self._patience[1]
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._held and not self._paused and self.transport is not None:
+            self.transport.resume_reading()
 
     async def _wait(self, timeout_s: float, what: str) -> None:
         self._waiter = self._loop.create_future()
@@ -206,6 +248,8 @@ class _Connection(asyncio.Protocol):
         self._timer = None
         if self._waiter is None or self._waiter.done():
             return  # The next wait sets another one.
+        if self._held:
+            self._deadline_s = self._loop.time() + self._patience[1]
         if self._loop.time() < self._deadline_s:
             self._set_timer(self._deadline_s)
             return
@@ -213,8 +257,30 @@ class _Connection(asyncio.Protocol):
         self.abort(TransportError("timeout", f"{what} in {timeout_s:g} s"))
 
     def _wake(self) -> None:
+        """Tell whoever waits; of one who pipes, at the end alone."""
+        if self._sink is not None:
+            if not self._pour():
+                return
+            if not self.complete and self.error is None:
+                return
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _pour(self) -> bool:
+        """Give the sink what is there; False if it failed, or has before."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._sink is None:
+            return False
+        try:
+            if len(self._buffer) == 1 and not self._paused:
+                self._buffered = 0
+                self._sink(self._buffer.popleft())
+            elif self._buffer:
+                self._sink(self._taken())
+        except Exception as error:  # Raised anew by whoever waits.
+            waiter.set_exception(error)
+            return False
+        return True
 
     def abort(self, error: TransportError) -> None:
         if self.error is None:
@@ -231,6 +297,7 @@ class _Connection(asyncio.Protocol):
             self.complete and self.keep_alive and self.transport is not None and not self._buffer
         )
         if usable:
+            self.let_go()
             self._reading = False
             self.reused = True
             self._reset()
@@ -255,6 +322,25 @@ class H1Response:
         self._idle_s = idle_s
         self._release = release
         self._done = False
+
+    async def pipe(self, sink: Callable[[bytes], None]) -> None:
+        """Give `sink` the body as it comes, straight from the socket's own callback."""
+        if self._done:
+            return
+        try:
+            await self._connection.pipe(sink, self._idle_s)
+        finally:
+            self.close()
+
+    def hold(self) -> None:
+        """Stop reading, and with it the server, until `let_go`."""
+        if not self._done:
+            self._connection.hold()
+
+    def let_go(self) -> None:
+        """Read again."""
+        if not self._done:
+            self._connection.let_go()
 
     async def read(self, limit_bytes: int) -> bytes:
         """Give the whole body and release the connection."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -63,6 +63,22 @@ class Response(Protocol):
 
     async def next_chunk(self) -> bytes | None:
         """Give what has come of the body, None at its end. Raises TransportError: as `read`."""
+        ...
+
+    async def pipe(self, sink: Callable[[bytes], None]) -> None:
+        """Give `sink` what has come and comes of the body, until its end.
+
+        `sink` is called from the socket's own callback, with no task between, so it must be quick.
+        Raises TransportError: as `read`; and what `sink` raises.
+        """
+        ...
+
+    def hold(self) -> None:
+        """While piping: read no more until `let_go`, so that the server has to wait too."""
+        ...
+
+    def let_go(self) -> None:
+        """While piping: read again after `hold`."""
         ...
 
     def close(self) -> None:

@@ -37,6 +37,8 @@ def command(
         def report(step: Step) -> None:
             nonlocal fetched
             fetched = fetched or step.status == "writing manifest"
+            if step.note is not None:
+                click.echo(f"note: {step.note}", err=True)
             bar(step)
 
         store = store_of(config)

@@ -1,4 +1,4 @@
-"""`pointsman route train|eval|explain`."""
+"""`pointsman route train|eval|explain`; `replay` and `calibrate` are in `route_traffic`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from pointsman.cli.output import config_option, echo_json, json_option, progress_bar, table
+from pointsman.cli.route_traffic import calibrate_command, replay_command
 from pointsman.config import load_config
 from pointsman.door import Door
 from pointsman.types import Chat, Message, Text
@@ -27,36 +28,27 @@ _weak = click.option("--weak", required=True, help="Name of the weak model in DA
 
 @command.command("train")
 @_data
-@_strong
-@_weak
+@click.option("--strong", help="Name of the strong model in DATA; needs --weak.")
+@click.option("--weak", help="Name of the weak model in DATA; needs --strong.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option(
-    "--stand-in-weight",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    help="Weight of rows that only other models were run on.",
-)
 @click.option(
     "--licence", default="as the data's", show_default=True, help="Licence to write into the card."
 )
 @json_option
 def train(
-    data: Path,
-    strong: str,
-    weak: str,
-    out: Path,
-    stand_in_weight: float,
-    licence: str,
-    as_json: bool,
+    data: Path, strong: str | None, weak: str | None, out: Path, licence: str, as_json: bool
 ) -> None:
-    """Learn a router from recorded outcomes (jsonl or jsonl.gz) and write it to OUT."""
+    """Learn a router from recorded outcomes of any number of models and write it to OUT.
+
+    Of the pair more is learned than of the other models. Without --strong and --weak it is the two
+    models with the most rows in common.
+    """
     from pointsman.router.files import train_file
 
+    if (strong is None) != (weak is None):
+        raise click.UsageError("--strong and --weak go together: give both or neither")
     with progress_bar("training") as show:
-        metrics = train_file(
-            data, strong, weak, out, show, stand_in_weight=stand_in_weight, licence=licence
-        )
+        metrics = train_file(data, strong, weak, out, show, licence=licence)
     _print(metrics, as_json)
 
 
@@ -92,13 +84,17 @@ def explain(
     door = Door(load_config(config_path))
     plan = door.resolver.resolve(ref)
     chat = Chat(model=ref, messages=(Message("user", (Text(prompt),)),))
-    decision = door.decide(plan, chat, plan.dial if quality is None else quality)
-    value = explained(decision, door.classifier(), prompt)
+    decision = door.decide(plan, chat, quality)
+    value = explained(decision, door.classifier(plan.spec.router), prompt)
     if as_json:
         echo_json(value)
         return
     for name, each in msgspec.to_builtins(value).items():
         click.echo(f"{name}: {each}")
+
+
+command.add_command(replay_command)
+command.add_command(calibrate_command)
 
 
 def _print(metrics: object, as_json: bool) -> None:

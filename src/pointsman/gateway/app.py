@@ -31,6 +31,8 @@ from pointsman.gateway.relay import Relay
 from pointsman.gateway.routes import (
     anthropic,
     classify,
+    curve,
+    feedback,
     gemini,
     llama,
     models,
@@ -73,6 +75,7 @@ _EXACT: dict[tuple[str, str], Handler] = {
     ("GET", "/"): ollama_models.root,
     ("HEAD", "/"): ollama_models.root,
     ("POST", "/pointsman/v1/routes/explain"): own.explain,
+    ("POST", "/pointsman/v1/routes/feedback"): feedback.feedback,
     ("POST", "/pointsman/v1/classify"): classify.classify,
     ("GET", "/pointsman/v1/classifiers"): classify.list_classifiers,
     ("GET", "/pointsman/v1/models"): models.list_local,
@@ -110,6 +113,7 @@ _PREFIX: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1beta/models/", own.show_model),
     ("GET", "/v1/models/", own.show_model),
     ("DELETE", models.PREFIX, models.remove),
+    ("GET", curve.PREFIX, curve.curve),
     ("HEAD", "/api/blobs/", ollama_store.has_blob),
     ("POST", "/api/blobs/", ollama_store.write_blob),
     ("DELETE", "/api/user/keys/", ollama_store.not_here),
@@ -156,9 +160,9 @@ class Gateway:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.ready = True
-                if any(route.policy == "classifier" for route in self.config.routes.values()):
+                if self.config.routes:
                     # A few hundred milliseconds that the first routed request should not pay.
-                    ahead.append(asyncio.create_task(asyncio.to_thread(self.door.classifier)))
+                    ahead.append(asyncio.create_task(asyncio.to_thread(self.door.warm)))
                 ahead.append(asyncio.create_task(self.door.local.prepare()))
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from pointsman.errors import BodyTooLarge
+from pointsman.gateway.direct import EXTENSION, Direct
 
 __all__ = ["ClientGone", "Exchange", "Headers", "Receive", "Scope", "Send"]
 
@@ -204,6 +205,12 @@ class Exchange:
     async def write(self, data: bytes) -> None:
         """Send a piece of a streamed answer."""
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def direct(self) -> Direct | None:
+        """A way to write the streamed answer with no task between, where the server offers one."""
+        offered = (self.scope.get("extensions") or {}).get(EXTENSION) or {}
+        direct = offered.get("direct")
+        return direct if isinstance(direct, Direct) and direct.is_open else None
 
     async def end(self) -> None:
         """End a streamed answer."""

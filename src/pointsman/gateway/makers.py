@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pointsman.dialects._shared import seal
 from pointsman.types import Signature
 
-__all__ = ["Makers"]
+__all__ = ["Makers", "may_hold"]
 
 MAX_SIGNATURES = 16_384
 _SIGNATURE = re.compile(
@@ -32,7 +32,7 @@ class Makers:
 
     def note(self, provider: str, data: bytes) -> None:
         """Remember the signatures in an answer, or in whole events of one."""
-        if not _may_hold(data):
+        if not may_hold(data):
             return
         for match in _SIGNATURE.finditer(data):
             self._makers[_digest(match[1] or match[2])] = provider
@@ -41,7 +41,7 @@ class Makers:
 
     def sealed(self, provider: str, body: bytes) -> bytes:
         """Give a body in which the signatures of other providers are sealed; mostly the same one."""
-        if not self._makers or not _may_hold(body):
+        if not self._makers or not may_hold(body):
             return body
         return _SIGNATURE.sub(lambda match: self._seal(match, provider), body)
 
@@ -54,7 +54,8 @@ class Makers:
         return match[0].replace(value, sealed)
 
 
-def _may_hold(data: bytes) -> bool:
+def may_hold(data: bytes) -> bool:
+    """Whether there may be a signature in it: a plain search, for what is mostly text."""
     return b'ignature"' in data or b'"redacted_thinking"' in data
 
 

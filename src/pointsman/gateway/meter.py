@@ -150,20 +150,21 @@ def usage_of(dialect: str, body: bytes | str) -> Usage | None:
 class StreamMeter:
     """Watches a relayed stream for its usage. Keeps two pieces, and decodes them at the end.
 
-    The first piece with a usage has Anthropic's prompt count; the last one has the totals.
+    The first piece with a usage has Anthropic's prompt count; the last one has the totals. `mark` is
+    in all that have one, so that others need not be fed.
     """
 
-    __slots__ = ("_dialect", "_first", "_last", "_mark")
+    __slots__ = ("_dialect", "_first", "_last", "mark")
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
-        self._mark = _MARKS.get(dialect, b'"usage"')
+        self.mark = _MARKS.get(dialect, b'"usage"')
         self._first: bytes | None = None
         self._last: bytes | None = None
 
     def feed(self, events: bytes) -> None:
         """Take in whole events."""
-        if self._mark in events:
+        if self.mark in events:
             if self._first is None:
                 self._first = events
             else:
@@ -221,6 +222,16 @@ class Meter:
         else:
             counts.cost_usd += cost
         return cost
+
+    def spent(self, card: ModelCard, usage: Usage | None) -> None:
+        """Count what a route asked for on its way to an answer: tokens and cost, but no request."""
+        counts = self._of(card.provider, card.model)
+        if usage is None:
+            return
+        counts.input_tokens += usage.input_tokens
+        counts.output_tokens += usage.output_tokens
+        counts.cached_tokens += usage.cached_tokens
+        counts.cost_usd += card.cost_usd(usage) or 0.0
 
     def failed(self, provider: str, model: str) -> None:
         """Count one failed request; empty names where none was chosen."""

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from pointsman._http.transport import Request
+from pointsman.carry import Spent
 from pointsman.classifiers import plain
 from pointsman.dialects.anthropic import ANTHROPIC
 from pointsman.dialects.base import AnswerReader, Call, ClientDialect, Dialect, StreamWriter
 from pointsman.dialects.gemini import GEMINI
-from pointsman.door import Choice, Door
-from pointsman.errors import BadAnswer, BlockedByGuard, PointsmanError, StreamCut
+from pointsman.door import Caller, Choice, Door
+from pointsman.errors import BlockedByGuard, PointsmanError
 from pointsman.gateway.ambiguity import refuse_ambiguous
 from pointsman.gateway.exchange import Exchange, Headers
+from pointsman.gateway.likelihood import ask_logprobs, hide_logprobs
 from pointsman.gateway.makers import Makers
-from pointsman.gateway.meter import Meter, StreamMeter, usage_of
+from pointsman.gateway.meter import Meter, usage_of
 from pointsman.gateway.passage import Passage, passed_texts, with_suffix
+from pointsman.gateway.passing import Passing
 from pointsman.gateway.wire import ask_usage, decode_body, replace_model
 from pointsman.guards import Guards, user_texts
 from pointsman.images import has_remote_images, with_fetched_images
 from pointsman.providers.binding import Binding
 from pointsman.recall import Outline
 from pointsman.resolve import Candidate
+from pointsman.router.steps import Call as Step
 from pointsman.served import Served
 from pointsman.types import Chat, Chunk, Usage, UsageReported
 
@@ -43,10 +46,6 @@ _ENDS = {
     "anthropic": re.compile(rb"(?:^|\n)event: ?message_stop"),
     "gemini": re.compile(rb'"finishReason"\s*:\s*"|"blockReason"\s*:\s*"'),
 }
-_FAULT = re.compile(rb'(?:^|\n)(?:event: ?error|data: ?\{\s*"error"\s*:)')
-# Usage, filter results and the like follow the finish reason; they are far smaller than this.
-TAIL_BYTES = 8192
-_HIDDEN = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 # Sealed signatures (dialects._shared.seal) begin so in base64: they need to be opened first.
 _SEAL = b"cG0xf"
 # Dialects whose clients carry signatures, and how a client's own body is made fit for a provider.
@@ -79,6 +78,7 @@ class Asked:
         "body",
         "dialect",
         "headers",
+        "hide_logprobs",
         "hide_usage",
         "ignored",
         "own_form",
@@ -123,6 +123,7 @@ class Asked:
         self.ignored = ignored
         self.passed = False
         self.hide_usage = False
+        self.hide_logprobs = False
         self._mend = mend
         self._chat: Chat | None = None
 
@@ -148,6 +149,12 @@ class Asked:
     def ends(self) -> re.Pattern[bytes]:
         """What the end of a stream that is passed on has in it."""
         return self.passage.ends if self.passage else _ENDS[self.dialect.name]
+
+    @property
+    def can_be_held(self) -> bool:
+        """Whether an answer can be looked at before it is passed on: a chat, whole or as events."""
+        events = self.stream_type == SSE_TYPE or self.dialect.name != "gemini"
+        return self.own_form is None and self.passage is None and (events or not self.stream)
 
     def replace_chat(self, chat: Chat) -> None:
         """Take another chat in the place of the one that was read."""
@@ -177,17 +184,22 @@ class Relay:
         if self._guards is not None:
             await self._guard(self._guards, exchange, asked)
         quality = exchange.header(b"x-pointsman-quality")
-        choice = self._door.choose(asked.ref, asked.chat, _quality(quality))
+        choice = self._door.choose(
+            asked.ref, asked.chat, _quality(quality), lambda: _caller(exchange)
+        )
 
         if self._door.config.server.fetch_images and b"http" in asked.body:
             await self._fetch_images(asked, choice)
-
-        def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Request | Call:
-            return self._prepare(asked, candidate, binding, dialect)
-
-        served = await self._door.dispatcher.open(choice.candidates, prepare, stream=asked.stream)
-        if asked.own_form is not None:
-            served.reader = asked.own_form.reader
+        spent: tuple[Spent, ...] = ()
+        try:
+            if choice.run is not None and asked.can_be_held:
+                served, choice, spent = await self._carry(asked, choice)
+            else:
+                served = await self._open(asked, None, choice.candidates, False, asked.stream)
+        except BaseException as error:
+            status = error.status if isinstance(error, PointsmanError) else None
+            self._door.note_failed(choice, status)
+            raise
         head = [
             (b"x-request-id", exchange.request_id.encode("latin-1")),
             (b"x-pointsman-model", _header(served.candidate.ref)),
@@ -199,11 +211,59 @@ class Relay:
             head.append((b"x-pointsman-ignored", _header(", ".join(ignored))))
         try:
             if asked.stream:
-                await self._stream(exchange, asked, served, head, started_s)
+                await self._stream(exchange, asked, served, head, started_s, choice)
             else:
-                await self._whole(exchange, asked, served, head, started_s)
+                await self._whole(exchange, asked, served, head, started_s, choice, spent)
         finally:
             await served.close()
+            if choice.ticket is not None:
+                self._door.note_failed(choice)
+
+    async def _open(
+        self,
+        asked: Asked,
+        step: Step | None,
+        candidates: Sequence[Candidate],
+        logprobs: bool,
+        stream: bool,
+    ) -> Served:
+        """Ask candidates in order: the request as it came, or what a policy's step wants of it."""
+
+        def prepare(candidate: Candidate, binding: Binding, dialect: Dialect) -> Request | Call:
+            asked.hide_logprobs = False
+            if step is not None and step.chat is not None:
+                asked.passed = asked.hide_usage = False
+                chat = self._door.recall.restore(step.chat)
+                chat = msgspec.structs.replace(chat, model=candidate.model)
+                return dialect.write_chat(chat, binding.target(candidate.model))
+            return self._prepare(asked, candidate, binding, dialect, logprobs=logprobs)
+
+        served = await self._door.dispatcher.open(
+            candidates, prepare, stream=stream, patient=step is None
+        )
+        served.passed, served.hide_usage = asked.passed, asked.hide_usage
+        served.hide_logprobs = asked.hide_logprobs
+        if asked.own_form is not None:
+            served.reader = asked.own_form.reader
+        return served
+
+    async def _carry(
+        self, asked: Asked, choice: Choice
+    ) -> tuple[Served, Choice, tuple[Spent, ...]]:
+        """Carry out a policy that asks first; what it spends on the way is counted."""
+
+        async def ask(
+            step: Step | None, candidates: Sequence[Candidate], logprobs: bool, stream: bool
+        ) -> Served:
+            return await self._open(asked, step, candidates, logprobs, stream)
+
+        began_s = time.perf_counter()
+        found, choice = await self._door.carry(choice, ask, stream=asked.stream)
+        # All the asking is waiting for upstreams; what the policy itself takes is nothing beside it.
+        found.served.upstream_s = time.perf_counter() - began_s
+        for each in found.spent:
+            self._meter.spent(each.card, each.usage)
+        return found.served, choice, found.spent
 
     async def _guard(self, guards: Guards, exchange: Exchange, asked: Asked) -> None:
         """Let the guards look at what the user says; the answer names those that struck.
@@ -240,7 +300,13 @@ class Relay:
                 asked.replace_chat(await with_fetched_images(chat, dispatcher.transport))
 
     def _prepare(
-        self, asked: Asked, candidate: Candidate, binding: Binding, dialect: Dialect
+        self,
+        asked: Asked,
+        candidate: Candidate,
+        binding: Binding,
+        dialect: Dialect,
+        *,
+        logprobs: bool = False,
     ) -> Request | Call:
         if asked.own_form is not None:
             return asked.own_form.request(asked.chat(), candidate, binding)
@@ -262,8 +328,13 @@ class Relay:
         if not asked.passed:
             chat = self._door.recall.restore(asked.chat())
             chat = msgspec.structs.replace(chat, model=candidate.model)
+            if logprobs and not chat.logprobs and dialect.name != "anthropic":
+                asked.hide_logprobs = True
+                chat = msgspec.structs.replace(chat, logprobs=True)
             return dialect.write_chat(chat, binding.target(candidate.model))
         body = asked.body
+        if logprobs and (asking := ask_logprobs(dialect.name, body)) is not None:
+            asked.hide_logprobs, body = True, asking
         if dialect.name != "gemini":  # Gemini's model stands in the path.
             body = replace_model(body, candidate.model)
             if asked.stream and not asked.stream_options and binding.row.quirks.stream_usage:
@@ -272,12 +343,22 @@ class Relay:
         return binding.post(asked.path(candidate.model), body, asked.headers)
 
     async def _whole(
-        self, exchange: Exchange, asked: Asked, served: Served, head: Headers, started_s: float
+        self,
+        exchange: Exchange,
+        asked: Asked,
+        served: Served,
+        head: Headers,
+        started_s: float,
+        choice: Choice,
+        spent: tuple[Spent, ...] = (),
     ) -> None:
         waiting_s = time.perf_counter()
         usage: Usage | None
-        if asked.passed:
+        finish = None
+        if served.passed:
             body = await served.read(self._max_answer)
+            if served.hide_logprobs:
+                body = hide_logprobs(asked.dialect.name, body)
             self._makers.note(served.binding.name, body)
             upstream_s = served.upstream_s + time.perf_counter() - waiting_s
             usage = usage_of(asked.usage, body)
@@ -286,25 +367,37 @@ class Relay:
             upstream_s = served.upstream_s + time.perf_counter() - waiting_s
             self._door.recall.remember(completion)
             usage = completion.usage
+            finish = completion.choices[0].finish_reason if completion.choices else None
             body = _JSON.encode(asked.dialect.write_completion(completion, asked.chat()))
         cost = self._meter.served(served.candidate.card, usage)
+        if choice.ticket is not None:
+            await self._door.note(
+                choice, served.candidate, usage, attempts=served.attempts, finish=finish
+            )
         if cost is not None:
+            cost += sum(each.cost_usd or 0.0 for each in spent)
             head.append((b"x-pointsman-cost-usd", f"{cost:.8f}".encode()))
-        content_type = served.content_type if asked.passed else "application/json"
+        content_type = served.content_type if served.passed else "application/json"
         head.append((b"content-type", _header(content_type)))
         overhead_ms = (time.perf_counter() - started_s - upstream_s) * 1e3
         head.append((b"x-pointsman-overhead-ms", b"%.3f" % overhead_ms))
         await exchange.respond(served.status, head, body)
 
     async def _stream(
-        self, exchange: Exchange, asked: Asked, served: Served, head: Headers, started_s: float
+        self,
+        exchange: Exchange,
+        asked: Asked,
+        served: Served,
+        head: Headers,
+        started_s: float,
+        choice: Choice,
     ) -> None:
         overhead_ms = (time.perf_counter() - started_s - served.upstream_s) * 1e3
         head.append((b"x-pointsman-overhead-ms", b"%.3f" % overhead_ms))
         head.append((b"cache-control", b"no-cache"))
         usage: Usage | None = None
         try:
-            if not asked.passed:
+            if not served.passed:
                 # The head waits for the first event of the answer, so that a first event which
                 # can't be read is still an error with its own status.
                 usage = await self._translate(exchange, asked, served, head)
@@ -323,53 +416,41 @@ class Relay:
             self._meter.failed(served.candidate.provider, served.candidate.model)
             await exchange.write(asked.writer(asked.bare_chat()).fail(error))
             await exchange.end()
+            if choice.ticket is not None:
+                await self._door.note(choice, served.candidate, usage, error=error)
             return
         self._meter.served(served.candidate.card, usage)
+        if choice.ticket is not None:
+            await self._door.note(choice, served.candidate, usage, attempts=served.attempts)
         await exchange.end()
 
     async def _pass_events(self, exchange: Exchange, asked: Asked, served: Served) -> Usage | None:
         """Relay whole events as they are; hold back a part of one until its rest has come."""
-        meter = StreamMeter(asked.usage)
-        faulty = ended = False
-        rest = b""
-        tail: deque[bytes] = deque()
-        tail_bytes = 0
-        async for chunk in served.chunks():
-            data = rest + chunk if rest else chunk
-            cut = _boundary(data)
-            if cut == 0:
-                rest = data
-                if len(rest) > self._max_answer:
-                    raise BadAnswer(
-                        f"{served.candidate.ref} sent an event without an end",
-                        provider=served.binding.name,
-                        model=served.candidate.model,
-                    )
-                continue
-            events, rest = (data, b"") if cut == len(data) else (data[:cut], data[cut:])
-            meter.feed(events)
-            self._makers.note(served.binding.name, events)
-            # Whether the stream is complete is looked up once, at its end; most pieces are only text,
-            # so a plain search for a word goes before each expression.
-            tail.append(events)
-            tail_bytes += len(events)
-            while tail_bytes - len(tail[0]) >= TAIL_BYTES:
-                tail_bytes -= len(tail.popleft())
-            if asked.passage is not None and asked.ends.search(events):
-                ended = True  # Its last event may hold all of the answer, and be any size.
-            if b"error" in events and _FAULT.search(events):
-                faulty = True
-            if asked.hide_usage and b"[]" in events and _HIDDEN.search(events):
-                events = _without_usage(events)
-            if events:
-                await exchange.write(events)
-        if not faulty and not ended and not asked.ends.search(b"".join(tail)):
-            raise StreamCut(
-                f"{served.candidate.ref} ended its stream before its end",
-                provider=served.binding.name,
-                model=served.candidate.model,
-            )
-        return meter.usage()
+        passing = Passing(
+            served.binding.name,
+            served.candidate,
+            self._makers,
+            usage=asked.usage,
+            ends=asked.ends,
+            late=asked.passage is None,
+            hide_usage=served.hide_usage,
+            hide_logprobs=asked.dialect.name if served.hide_logprobs else None,
+            limit_bytes=self._max_answer,
+        )
+        direct = exchange.direct()
+        if direct is not None:
+            with direct.attached(served.pause, served.resume) as write:
+
+                def sink(chunk: bytes) -> None:
+                    if events := passing.feed(chunk):
+                        write(events)
+
+                await served.pipe(sink)
+        else:
+            async for chunk in served.chunks():
+                if events := passing.feed(chunk):
+                    await exchange.write(events)
+        return passing.finish()
 
     async def _translate(
         self, exchange: Exchange, asked: Asked, served: Served, head: Headers
@@ -411,31 +492,6 @@ def passes(asked: Asked, binding: Binding) -> bool:
     return not any(trigger in asked.body for trigger in binding.triggers)
 
 
-def _boundary(data: bytes) -> int:
-    """The length of the whole events at the head of `data`."""
-    if data.endswith(b"\n\n"):
-        return len(data)
-    cut = data.rfind(b"\n\n")
-    if cut >= 0:
-        return cut + 2
-    cut = data.rfind(b"\r\n\r\n")
-    if cut >= 0:
-        return cut + 4
-    cut = data.rfind(b"\r\r")
-    return cut + 2 if cut >= 0 else 0
-
-
-def _without_usage(events: bytes) -> bytes:
-    """Take out OpenAI's last chunk (no choices, only usage) that the client did not ask for."""
-    separator = b"\r\n\r\n" if b"\r\n\r\n" in events else b"\n\n"
-    kept = [
-        event
-        for event in events.split(separator)
-        if not (_HIDDEN.search(event) and b'"usage"' in event)
-    ]
-    return separator.join(kept)
-
-
 def _quality(value: str | None) -> float | None:
     if value is None:
         return None
@@ -443,6 +499,14 @@ def _quality(value: str | None) -> float | None:
         return float(value)
     except ValueError:
         return -1.0  # Out of range: `choose` refuses it by name.
+
+
+def _caller(exchange: Exchange) -> Caller:
+    return Caller(
+        request_id=exchange.request_id,
+        conversation=exchange.header(b"x-pointsman-conversation"),
+        tag=exchange.header(b"x-pointsman-tag"),
+    )
 
 
 def _header(text: str) -> bytes:

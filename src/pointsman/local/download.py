@@ -17,7 +17,7 @@ from pointsman.errors import LocalError
 from pointsman.local.part import PIECE_BYTES, Identity, Part
 from pointsman.local.wire import Answer, Fault, Refused, host_of, open_url
 
-__all__ = ["Cancelled", "Refused", "check_space", "download"]
+__all__ = ["Cancelled", "NoSpace", "Refused", "check_space", "download"]
 
 TRIES = 5
 BACK_OFF_S = 0.5
@@ -35,6 +35,10 @@ SPARE_BYTES = 64 * 1024 * 1024
 
 class Cancelled(LocalError):
     """Who asked for the file does not want it any more; what has come is kept."""
+
+
+class NoSpace(LocalError):
+    """The file system is too full."""
 
 
 class _Changed(Exception):
@@ -93,11 +97,11 @@ def check_space(folder: Path, size_bytes: int, what: str) -> None:
     """Be sure that so many bytes more fit into the folder's file system, and some to spare.
 
     Raises:
-        LocalError: they do not; names both numbers.
+        NoSpace: they do not; names both numbers.
     """
     free, need = shutil.disk_usage(folder).free, size_bytes + SPARE_BYTES
     if free < need:
-        raise LocalError(
+        raise NoSpace(
             f"{folder} has {free // 2**20} MiB free; {what} needs {-(-need // 2**20)} MiB:"
             " make room, or keep models elsewhere (local.dir)"
         )

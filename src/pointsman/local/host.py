@@ -104,6 +104,7 @@ class LocalHost:
             output_usd_per_mtok=0.0,
             json_schema=True,
             local=True,
+            logprobs=True,
         )
         if model.url is not None:
             return card
@@ -114,6 +115,8 @@ class LocalHost:
             context_tokens=plan.order.context,
             tools=head.template_takes_tools,
             vision=model.projector is not None,
+            region="local",
+            verified=model.verified,
         )
 
     def running(self) -> list[Running]:

@@ -106,6 +106,7 @@ def model_card(provider: Provider, model: str) -> ModelCard:
         vision=able.vision,
         tools=able.tools,
         json_schema=able.json_schema,
+        logprobs=able.logprobs,
     )
 
 

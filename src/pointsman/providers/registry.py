@@ -28,6 +28,7 @@ class Capabilities(Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     For a route these are hard filters. A request that names the provider itself is passed on even
     where `tools`, `vision`, `json_schema`, `reasoning` or `audio` is unknown, and the provider says
     what it can't; `embeddings` and `list_models` off means that the path is not there to ask.
+    `logprobs` is about what a route may ask for by itself.
     """
 
     chat: bool = False
@@ -39,6 +40,7 @@ class Capabilities(Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     list_models: bool = False
     reasoning: bool = False
     audio: bool = False
+    logprobs: bool = False
 
 
 class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

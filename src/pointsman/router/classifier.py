@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,9 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from pointsman.errors import MissingExtra, RouteError
+from pointsman.router.ability import Abilities
+from pointsman.router.card import Card, Curve
+from pointsman.router.export import HEADS
 from pointsman.router.features import SURFACE, VERSION, Sight, look, seen, tokens
 from pointsman.router.matrix import bucketed
-from pointsman.types import Estimate
+from pointsman.router.outlook import probability, success_logit
+from pointsman.router.reading import read_heads
+from pointsman.types import Ability, Estimate, PromptReading
 
 __all__ = ["Card", "OnnxClassifier", "default_classifier"]
 
@@ -22,45 +27,9 @@ MAX_MODEL_BYTES = 4 * 1024 * 1024
 SHIPPED = "data/router/router.onnx"
 # To explain, each word of a prompt is taken out once; this bounds the runs.
 MAX_EXPLAINED_WORDS = 200
-
-
-class Card(Struct, frozen=True):
-    """What a router's file says of itself.
-
-    `rows` have the outcomes of both models, `stand_in_rows` those of others in their place.
-    `quantiles` are 101 values of `p_weak`, ascending, from calibration, for prompts that leave room
-    for working and for those that want the answer at once; `surface_means` the average prompt's
-    surface.
-    """
-
-    features: int
-    strong: str
-    weak: str
-    rows: int
-    stand_in_rows: int
-    data_sha256: str
-    licence: str
-    created: str
-    quantiles: tuple[tuple[float, ...], tuple[float, ...]]
-    surface_means: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        for values in self.quantiles:
-            if len(values) < 2 or list(values) != sorted(values):
-                raise ValueError("quantiles must be at least two values, ascending")
-        if len(self.surface_means) != len(SURFACE):
-            raise ValueError(f"surface_means must be {len(SURFACE)} values")
-
-    def rank(self, p_weak: float, at_once: int = 0) -> float:
-        """Give the share of the calibration prompts of its kind below `p_weak`, interpolated."""
-        quantiles = self.quantiles[at_once]
-        place = bisect_right(quantiles, p_weak)
-        if place == 0:
-            return 0.0
-        if place == len(quantiles):
-            return 1.0
-        low, high = quantiles[place - 1], quantiles[place]
-        return (place - 1 + (p_weak - low) / (high - low)) / (len(quantiles) - 1)
+# Two models that a router cannot tell apart, one of which is said to be the stronger, are taken to
+# lie this far apart, in logits.
+LEAST_LEAD = 0.5
 
 
 class OnnxClassifier:
@@ -71,6 +40,13 @@ class OnnxClassifier:
         self.size_bytes = size_bytes
         self._session = session
         self._numpy = numpy
+        self._strong = card.abilities.of(card.strong)
+        self._weak = card.abilities.of(card.weak)
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the router knows of models."""
+        return self.card.abilities
 
     @classmethod
     def load(cls, data: bytes, name: str) -> OnnxClassifier:
@@ -104,7 +80,7 @@ class OnnxClassifier:
         return router
 
     @classmethod
-    def read(cls, path: Path) -> OnnxClassifier:
+    def open(cls, path: Path) -> OnnxClassifier:
         """Load a router from a file.
 
         Raises:
@@ -117,15 +93,34 @@ class OnnxClassifier:
             raise RouteError(f"{path} cannot be read: {error.strerror or error}") from error
         return cls.load(data, str(path))
 
+    def read(self, text: str) -> PromptReading:
+        """Give what a prompt asks for; see `reading` for the skills."""
+        return self._reading(look(text))
+
+    def ability(self, model: str, price_usd_per_mtok: float | None = None) -> Ability:
+        """Give a model's ability, from the best that is known of it."""
+        return self.card.abilities.of(model, price_usd_per_mtok)
+
     def probabilities(self, text: str) -> tuple[float, float, float]:
-        """Give (weak is right, strong is right, weak will do), each 0 to 1."""
-        return self._run(look(text))
+        """Give (weak is right, strong is right, weak will do) for the router's pair, each 0 to 1."""
+        return self._pair(self.read(text))
 
     def estimate(self, text: str) -> Estimate:
-        """Give the probability that the weaker model will do, and its rank in calibration."""
-        sight = look(text)
-        p_weak = self._run(sight)[2]
-        return Estimate(p_weak, self.card.rank(p_weak, sight.at_once))
+        """Give the probability that the weak one of the pair will do, and its rank in calibration."""
+        reading = self.read(text)
+        return Estimate(self._pair(reading)[2], reading.rank)
+
+    def comparison(self, strong: str, weak: str) -> Comparison:
+        """Give what compares two models of any name, the abler one said first."""
+        if (strong, weak) == (self.card.strong, self.card.weak):
+            return Comparison(self, self._strong, self._weak, self.card.curve)
+        high, low = self.ability(strong), self.ability(weak)
+        lead = high.theta[0] - low.theta[0]
+        if lead < LEAST_LEAD and not {high.source, low.source} <= {"recorded outcomes"}:
+            part = (LEAST_LEAD - lead) / 2
+            high = msgspec.structs.replace(high, theta=(high.theta[0] + part, *high.theta[1:]))
+            low = msgspec.structs.replace(low, theta=(low.theta[0] - part, *low.theta[1:]))
+        return Comparison(self, high, low, self.card.any_curve)
 
     def pushes(self, text: str, count: int = 8) -> list[tuple[str, float]]:
         """Give what moved `p_weak` most, strongest first: (feature, by how much it raised it).
@@ -134,7 +129,7 @@ class OnnxClassifier:
         average prompt's. Not for the request path: it runs the graph for each of them.
         """
         sight = look(text)
-        base = self._run(sight)[2]
+        base = self._pair(self._reading(sight))[2]
         found = []
         names = tokens(seen(text))
         for word in list(dict.fromkeys(names))[:MAX_EXPLAINED_WORDS]:
@@ -142,35 +137,63 @@ class OnnxClassifier:
                 value for value, name in zip(sight.words[1:-1], names, strict=True) if name != word
             ]
             without = msgspec.structs.replace(sight, words=[0, *kept, 0])
-            found.append((f"word:{word}", base - self._run(without)[2]))
+            found.append((f"word:{word}", base - self._pair(self._reading(without))[2]))
         for number, (name, mean) in enumerate(zip(SURFACE, self.card.surface_means, strict=True)):
             surface = [*sight.surface[:number], mean, *sight.surface[number + 1 :]]
             plain = msgspec.structs.replace(sight, surface=surface)
-            found.append((name, base - self._run(plain)[2]))
+            found.append((name, base - self._pair(self._reading(plain))[2]))
         found.sort(key=lambda each: -abs(each[1]))
         return found[:count]
 
-    def _run(self, sight: Sight) -> tuple[float, float, float]:
-        array = self._numpy.array
-        (p,) = self._session.run(
-            None,
-            {
-                "buckets": bucketed(sight.words),
-                "surface": array(sight.surface, "float32"),
-                "at_once": array(sight.at_once, "int64"),
-            },
+    def _reading(self, sight: Sight) -> PromptReading:
+        buckets = bucketed(sight.words)
+        (found,) = self._session.run(
+            None, {"buckets": buckets, "surface": self._numpy.array(sight.surface, "float32")}
         )
-        weak, strong, will_do = p.tolist()
-        return weak, strong, will_do
+        heads = found.tolist()
+        familiar = self.card.familiar(heads[4] / math.sqrt(len(buckets)))
+        reading = read_heads(heads, familiar, 0.0)
+        rank = self.card.rank(self._pair(reading)[2])
+        return PromptReading(
+            reading.loadings, reading.difficulty, reading.answer_tokens, rank, familiar
+        )
+
+    def _pair(self, reading: PromptReading) -> tuple[float, float, float]:
+        weak = probability(success_logit(reading, self._weak), 0.0)
+        strong = probability(success_logit(reading, self._strong), 0.0)
+        return weak, strong, _will_do(self.card.curve, strong - weak)
 
     def _try(self, name: str) -> None:
         try:
-            found = self._run(look("1 + 1"))
+            reading = self._reading(look("1 + 1"))
+            found = self._pair(reading)
         except Exception as error:
             # As above: whatever the runtime says, the graph does not fit.
             raise RouteError(f"{name} does not run as a router: {str(error)[:200]}") from error
-        if not all(0 <= p <= 1 for p in found):
+        if not all(0 <= p <= 1 for p in found) or len(reading.loadings) != HEADS - 1:
             raise RouteError(f"{name} does not give probabilities")
+
+
+class Comparison:
+    """Two models on prompts, as a router sees them."""
+
+    def __init__(
+        self, router: OnnxClassifier, strong: Ability, weak: Ability, curve: Curve
+    ) -> None:
+        self.strong, self.weak = strong, weak
+        self._router = router
+        self._curve = curve
+
+    def p_weak(self, text: str) -> float:
+        """Give the probability that the weak one's answer is as good as the strong one's."""
+        reading = self._router.read(text)
+        high = probability(success_logit(reading, self.strong), 0.0)
+        low = probability(success_logit(reading, self.weak), 0.0)
+        return _will_do(self._curve, high - low)
+
+
+def _will_do(curve: Curve, gain: float) -> float:
+    return probability(curve.offset - curve.slope * gain, 0.0)
 
 
 def _card(facts: dict[str, str], name: str) -> Card:

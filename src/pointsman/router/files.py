@@ -11,8 +11,9 @@ from msgspec import Struct
 from pointsman.errors import RouteError
 from pointsman.router.classifier import OnnxClassifier, default_classifier
 from pointsman.router.evaluate import apgr_interval, calibration_error, evaluate
-from pointsman.router.rows import Row, pair_rows
-from pointsman.router.train import STAND_IN_WEIGHT, train
+from pointsman.router.recorded import pair_rows, recorded_rows
+from pointsman.router.rows import Row
+from pointsman.router.train import train
 
 __all__ = ["Scores", "TrainScores", "eval_file", "train_file"]
 
@@ -21,7 +22,7 @@ LATENCY_ROWS = 500
 
 class Scores(Struct, frozen=True):
     """A router's figures on recorded outcomes; see `evaluate`. Latency is of one estimate, with
-    features, on this machine.
+    features, on this machine. `strong_from` and `weak_from` say where the models' abilities are from.
     """
 
     rows: int
@@ -35,13 +36,18 @@ class Scores(Struct, frozen=True):
     model_bytes: int
     strong: str
     weak: str
+    strong_from: str
+    weak_from: str
 
 
 class TrainScores(Struct, frozen=True):
     """The figures on the training rows, each predicted while it was held out."""
 
     rows: int
-    stand_in_rows: int
+    other_rows: int
+    models: int
+    strong: str
+    weak: str
     apgr: float | None
     cpt50: float | None
     cpt80: float | None
@@ -53,34 +59,38 @@ class TrainScores(Struct, frozen=True):
 
 def train_file(
     data: Path,
-    strong: str,
-    weak: str,
+    strong: str | None,
+    weak: str | None,
     out: Path,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     *,
-    stand_in_weight: float = STAND_IN_WEIGHT,
     licence: str = "as the data's",
 ) -> TrainScores:
     """Learn a router from a file of outcomes and write it to `out`.
 
-    Rows without the pair's outcomes count `stand_in_weight`, 0 to 1; see `train`.
+    All models' outcomes are learned from; the figures are the pair's. See `train` for what a pair
+    of None means.
 
     Raises:
         RouteError: the data cannot be read or learned from, or `out` cannot be written.
         MissingExtra: as `train`.
     """
     started = time.perf_counter()
-    rows, others = pair_rows(data, strong, weak)
+    if strong is not None and weak is not None:
+        both, others = pair_rows(data, strong, weak)
+        rows = [*both, *others]
+    else:
+        rows = list(recorded_rows(data))
     trained = train(
         rows,
         strong,
         weak,
-        others=others,
-        stand_in_weight=stand_in_weight,
         licence=licence,
         created=time.strftime("%Y-%m-%d", time.gmtime()),
         progress=progress,
     )
+    card = trained.card
+    own = [row for row in rows if card.strong in row.models and card.weak in row.models]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = out.with_name(f".{out.name}.new")
@@ -88,10 +98,13 @@ def train_file(
         scratch.replace(out)
     except OSError as error:
         raise RouteError(f"{out} cannot be written: {error.strerror or error}") from error
-    metrics = evaluate(trained.held_out, *_scores(rows, weak, strong))
+    metrics = evaluate(trained.held_out, *_scores(own, card.weak, card.strong))
     return TrainScores(
         rows=metrics.rows,
-        stand_in_rows=trained.card.stand_in_rows,
+        other_rows=card.other_rows,
+        models=len(card.abilities.recorded),
+        strong=card.strong,
+        weak=card.weak,
         apgr=metrics.apgr,
         cpt50=metrics.cpt50,
         cpt80=metrics.cpt80,
@@ -110,8 +123,9 @@ def eval_file(data: Path, strong: str, weak: str, router: Path | None) -> Scores
         MissingExtra: onnxruntime is not installed.
     """
     rows, _ = pair_rows(data, strong, weak)
-    classifier = default_classifier() if router is None else OnnxClassifier.read(router)
-    p_weak = [classifier.estimate(row.prompt).p_weak for row in rows]
+    classifier = default_classifier() if router is None else OnnxClassifier.open(router)
+    comparison = classifier.comparison(strong, weak)
+    p_weak = [comparison.p_weak(row.prompt) for row in rows]
     weak_scores, strong_scores = _scores(rows, weak, strong)
     metrics = evaluate(p_weak, weak_scores, strong_scores)
     return Scores(
@@ -126,6 +140,8 @@ def eval_file(data: Path, strong: str, weak: str, router: Path | None) -> Scores
         model_bytes=classifier.size_bytes,
         strong=strong,
         weak=weak,
+        strong_from=comparison.strong.source,
+        weak_from=comparison.weak.source,
     )
 
 

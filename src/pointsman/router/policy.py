@@ -1,279 +1,280 @@
-"""Chooses a model for a request: hard limits first, then the dial and the classifier. Pure.
+"""The policies of a route: each a generator of steps, a few dozen lines, that compose. Pure.
 
-A policy makes no call itself. It is a generator of steps that a host carries out: `Classify` asks
-for an estimate of a text, and the generator returns the Decision. The gateway, the client and a
-test drive the same one.
+`classifier`, `order` and `bandit` decide before anything is asked. `cascade` asks a cheap candidate,
+looks at its answer and gives it or goes on; `consistency` and `judge` are the cascade with a closer
+look. A policy is driven by its host, by `steps.drive`, or by a test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from pointsman.errors import RouteError
-from pointsman.types import (
-    Audio,
-    Chat,
-    Estimate,
-    File,
-    HostedTool,
-    Image,
-    ModelCard,
-    Part,
-    Reasoning,
-    Refusal,
-    Text,
-    Tool,
-    ToolCall,
-    ToolResult,
-)
+from pointsman.router.answer import FEATURES, agreement, answer_features
+from pointsman.router.decision import INFINITE, Decision, View
+from pointsman.router.experiment import assigned
+from pointsman.router.judging import judge_chat, score_of
+from pointsman.router.limits import forbidden
+from pointsman.router.ranking import Situation, ranked
+from pointsman.router.steps import Attempt, Call, Done, Heard, Judged, Policy, Step
+from pointsman.router.verify import Verifier
+from pointsman.types import Chat
 
-__all__ = ["Classify", "Decision", "Facts", "decide", "facts_of", "steps"]
+__all__ = ["Check", "Look", "bandit", "cascade", "classifier", "consistency", "judge", "order"]
 
-_Leaf: TypeAlias = Text | Refusal | Image | Audio | File | ToolCall | Reasoning
-
-# Bytes of UTF-8 a token, taken low so that a prompt's length is over- rather than underestimated.
-BYTES_PER_TOKEN = 3.0
-MEDIA_TOKENS = 1000
-DEFAULT_ANSWER_TOKENS = 1024
-# A last message below this length is read with up to so many earlier ones.
-SHORT_CHARS, EARLIER_MESSAGES = 40, 2
-# The blend by which models are ordered: prompts are longer than answers, most of the time.
-INPUT_PARTS, OUTPUT_PARTS = 3.0, 1.0
-INFINITE = float("inf")
+# A cheap answer is looked at so often before the rest of the candidates are simply asked in order.
+MAX_ASKED = 3
+SAMPLE_TEMPERATURE = 0.7
+# How much more the verdict of a judge weighs than the verifier's, in a mean of the two.
+JUDGE_SHARE = 0.7
+# Features that need no verifier to be held against an answer.
+PLAINLY_WRONG = ("empty", "truncated", "refused", "filtered", "format_wrong", "call_wrong")
 
 
-class Facts(Struct, frozen=True):
-    """What a route must know of a request. Tokens are estimates.
+class Check(Struct, frozen=True):
+    """What a cascade judges answers by: a verifier, None without one, and a bar in place of the dial's."""
 
-    `text` is the last user message, with up to two earlier ones before it where it is too short to
-    say what it is about ("continue").
+    verifier: Verifier | None = None
+    accept: float | None = None
+
+
+class Seen(Struct, frozen=True):
+    """What a look at an answer gave: the probability that it is good, what speaks for it and what against,
+    and a judge's score.
     """
 
-    text: str
-    prompt_tokens: int
-    answer_tokens: int
-    vision: bool = False
-    tools: bool = False
-    json_schema: bool = False
+    p_good: float
+    pro: str
+    con: str
+    score: float | None = None
 
 
-class Classify(Struct, frozen=True):
-    """A step: the host sends back the Estimate for `text`, or None if it has no classifier."""
-
-    text: str
-
-
-class Decision(Struct, frozen=True):
-    """A choice with its reasons.
-
-    `order` are the refs to ask, the chosen one first and then the fall-backs: dearer ones, the
-    nearest first, then cheaper ones. `prices` are those of all fit candidates, the cheapest first,
-    in US dollars per million tokens, three parts input to one part output; None is unknown.
-    """
-
-    chosen: str
-    order: tuple[str, ...]
-    dial: float
-    reasons: tuple[str, ...]
-    estimate: Estimate | None = None
-    excluded: tuple[tuple[str, str], ...] = ()
-    prices: tuple[tuple[str, float | None], ...] = ()
-
-    def header(self) -> str:
-        """Give the decision in short, in ASCII; it holds nothing of the prompt."""
-        fields = [f"choice={self.chosen}"]
-        if self.estimate is not None:
-            fields.append(f"p={self.estimate.p_weak:.2f}")
-            fields.append(f"rank={self.estimate.rank:.2f}")
-        fields += [f"dial={self.dial:g}", f'why="{"; ".join(self.reasons)}"']
-        if len(self.order) > 1:
-            fields.append(f"next={self.order[1]}")
-        line = "; ".join(fields).encode("ascii", "replace").decode()
-        return "".join(c if c.isprintable() else "?" for c in line)
+Look: TypeAlias = Callable[
+    [Situation, Check, Attempt, View], Generator[Step, Heard, Seen]
+]  # Looks at an answer; may take steps of its own.
 
 
-def facts_of(chat: Chat) -> Facts:
-    """Read from a chat what a route must know."""
-    size = sum(_tool_bytes(tool) for tool in chat.tools)
-    media = 0
-    vision = False
-    asked: list[str] = []
-    for message in chat.messages:
-        own: list[str] = []
-        for part in _flat(message.parts):
-            if isinstance(part, Image | Audio | File):
-                media += 1
-                vision = vision or isinstance(part, Image)
-                part_text = part.text or "" if isinstance(part, File) else ""
-            elif isinstance(part, ToolCall):
-                part_text = part.arguments
-            else:
-                part_text = part.text
-            size += len(part_text.encode("utf-8", "replace"))
-            if isinstance(part, Text):
-                own.append(part_text)
-        if message.role == "user" and own:
-            asked.append("\n".join(own))
-    return Facts(
-        text=_in_context(asked),
-        prompt_tokens=round(size / BYTES_PER_TOKEN) + media * MEDIA_TOKENS,
-        answer_tokens=chat.max_tokens or DEFAULT_ANSWER_TOKENS,
-        vision=vision,
-        tools=bool(chat.tools),
-        json_schema=chat.response_format is not None and chat.response_format.kind == "json_schema",
-    )
-
-
-def _flat(parts: Sequence[Part]) -> Iterator[_Leaf]:
-    """The parts, with a tool's result replaced by what it holds."""
-    for part in parts:
-        if isinstance(part, ToolResult):
-            yield from part.content
-        else:
-            yield part
-
-
-def _tool_bytes(tool: Tool | HostedTool) -> int:
-    if isinstance(tool, HostedTool):
-        return len(msgspec.json.encode(tool.spec))
-    about = tool.description or ""
-    return (
-        len(tool.name)
-        + len(about.encode("utf-8", "replace"))
-        + len(msgspec.json.encode(tool.parameters))
-    )
-
-
-def _in_context(asked: Sequence[str]) -> str:
-    if not asked:
-        return ""
-    texts = [asked[-1]]
-    for earlier in reversed(asked[-1 - EARLIER_MESSAGES : -1]):
-        if sum(map(len, texts)) >= SHORT_CHARS:
-            break
-        texts.insert(0, earlier)
-    return "\n".join(texts)
-
-
-def steps(
-    facts: Facts, cards: Sequence[ModelCard], dial: float
-) -> Generator[Classify, Estimate | None, Decision]:
-    """Decide, in steps.
-
-    Candidates are a ladder by price, the cheapest first: with nothing else known, a dearer model
-    is taken for an abler one. A local model costs nothing; one of unknown price counts as the
-    dearest. With k rungs the dial d sends the share d^j of the prompts, the
-    hardest first, to rung j (0 to k − 1) or above. So 0 is always the cheapest, 1 always the
-    dearest, and between two models d is the share of the dearer one, on prompts like those that
-    the classifier was calibrated on.
+def order(situation: Situation) -> Policy:
+    """Ask in the order given: no estimate, and only what the route forbids is left out.
 
     Raises:
-        RouteError: no candidate can serve the request; says why for each.
+        RouteError: it forbids all of them.
     """
-    fit: list[ModelCard] = []
-    excluded: list[tuple[str, str]] = []
-    for card in cards:
-        why = _unfit(facts, card)
-        if why is None:
-            fit.append(card)
+    refs, why = [], []
+    for card in situation.cards:
+        reason = forbidden(situation.facts, card, situation.limits)
+        if reason is None:
+            refs.append(card.ref)
         else:
-            excluded.append((card.ref, why))
-    if not fit:
-        each = "; ".join(f"{ref}: {why}" for ref, why in excluded) or "it has no candidates"
+            why.append(f"{card.ref}: {reason}")
+    if not refs:
+        each = "; ".join(why) or "it has no candidates"
         raise RouteError(f"no candidate of the route can serve this request: {each}")
-    ladder = sorted(fit, key=_price)
-    if len(ladder) == 1:
-        only = "only candidate" if not excluded else "only candidate that can serve it"
-        return _decision(ladder, 0, dial, None, (only,), excluded)
-    if dial in (0.0, 1.0):
-        rung = 0 if dial == 0.0 else len(ladder) - 1
-        reason = "dial at cheapest" if rung == 0 else "dial at best"
-        return _decision(ladder, rung, dial, None, (reason,), excluded)
-    estimate = yield Classify(facts.text)
-    if estimate is None:
-        rung = 0 if dial < 0.5 else len(ladder) - 1
-        return _decision(ladder, rung, dial, None, ("no classifier; by the dial alone",), excluded)
-    rung = max(j for j in range(len(ladder)) if j == 0 or estimate.rank < dial**j)
-    if rung == 0:
-        reason = "the cheapest will do"
-    elif rung == len(ladder) - 1:
-        reason = "hard: the strongest"
-    else:
-        reason = "harder than the cheapest should take"
-    return _decision(ladder, rung, dial, estimate, (reason,), excluded)
+    return Done(refs[0], tuple(refs), ("policy=order",))
+    yield  # A policy is a generator, also where it takes no step.
 
 
-def decide(
-    facts: Facts, cards: Sequence[ModelCard], dial: float, estimate: Estimate | None
-) -> Decision:
-    """Drive `steps` with an estimate that is at hand.
+def classifier(situation: Situation) -> Policy:
+    """Ask whom the prompt, the run and earlier outcomes speak for, under the dial."""
+    decision = yield from ranked(situation)
+    return _plain(decision)
 
-    Raises:
-        RouteError: as `steps`.
+
+def bandit(situation: Situation) -> Policy:
+    """As `classifier`, but a share of the requests tries another candidate, to learn how it does."""
+    decision = yield from ranked(situation, situation.explore)
+    return _plain(decision)
+
+
+def cascade(situation: Situation, check: Check, look: Look | None = None) -> Policy:
+    """Ask a cheap candidate, look at its answer, and give it or go on to an abler one.
+
+    An answer is given if it is likelier good than the next candidate's would be, less what that costs
+    under the dial (or if it reaches `check.accept`). A candidate is not asked first if its cost is
+    more than what it is likely to save. One that fails is passed over.
     """
-    policy = steps(facts, cards, dial)
-    try:
-        next(policy)
-        policy.send(estimate)
-    except StopIteration as done:
-        decision: Decision = done.value
-        return decision
-    raise AssertionError("the policy asked twice")
+    decision = yield from ranked(situation)
+    if not decision.views or decision.per_usd in (0.0, INFINITE):
+        return _plain(decision)
+    look = look or _look
+    judged: list[Judged] = []
+    numbers: dict[str, int] = {}
+    p_good: dict[str, float] = {}
+    rung: View | None = _first(decision)
+    for _ in range(MAX_ASKED):
+        if rung is None or _next(decision, rung, 0.0) is None:
+            break  # Nobody is abler: what it answers is what there is.
+        attempt = yield Call(rung.ref, logprobs=True, head=situation.stream)
+        if not isinstance(attempt, Attempt) or attempt.error is not None:
+            judged.append(Judged(rung.ref, 0.0, "it failed", accepted=False))
+            rung = _next(decision, rung, 0.0)
+            continue
+        numbers[rung.ref] = attempt.number
+        seen = yield from look(situation, check, attempt, rung)
+        p_good[rung.ref] = seen.p_good
+        abler = _next(decision, rung, seen.p_good, check.accept)
+        word = seen.pro if abler is None else seen.con
+        judged.append(Judged(rung.ref, seen.p_good, word, abler is None, seen.score))
+        if abler is None:
+            why = f"its answer will do: {word}"
+            return _done(decision, rung.ref, why, judged, answer=attempt.number)
+        rung = abler
+    # A stream's head is given up for good once another is asked; a whole answer is kept as a spare.
+    best = max(p_good, key=p_good.__getitem__) if p_good and not situation.stream else None
+    tried = [each.ref for each in judged]
+    last = rung.ref if rung is not None else None
+    last = last or next((ref for ref in decision.order if ref not in tried), decision.chosen)
+    why = f"{tried[-1]} would not do: {judged[-1].why}" if judged else decision.reasons[0]
+    # Whose head was no good is the last resort of a stream: it does answer.
+    again = tuple(sorted(p_good, key=lambda ref: -p_good[ref])) if situation.stream else ()
+    spare = None if best is None else numbers[best]
+    return _done(decision, last, why, judged, spare=spare, tried=tried, again=again)
 
 
-def _decision(
-    ladder: Sequence[ModelCard],
-    rung: int,
-    dial: float,
-    estimate: Estimate | None,
-    reasons: tuple[str, ...],
-    excluded: Sequence[tuple[str, str]],
-) -> Decision:
-    above = [card.ref for card in ladder[rung + 1 :]]
-    below = [card.ref for card in reversed(ladder[:rung])]
-    chosen = ladder[rung].ref
-    prices = tuple(
-        (card.ref, None if (price := _price(card)) == INFINITE else max(price, 0.0))
-        for card in ladder
+def consistency(situation: Situation, check: Check, samples: int) -> Policy:
+    """A cascade that asks the candidate again and sees whether its answers agree."""
+
+    def look(
+        situation: Situation, check: Check, attempt: Attempt, view: View
+    ) -> Generator[Step, Heard, Seen]:
+        texts = [attempt.text]
+        chat = _sampled(situation.chat) if situation.chat else None
+        for _ in range(samples - 1):
+            other = yield Call(view.ref, chat, "sample")
+            if isinstance(other, Attempt) and other.error is None:
+                texts.append(other.text)
+        if len(texts) < 2:
+            return _seen(situation, check, attempt, view, None, "no other sample came; ")
+        return _seen(situation, check, attempt, view, agreement(texts))
+
+    return (yield from cascade(situation, check, look))
+
+
+def judge(situation: Situation, check: Check, ref: str, share: float, unit: bytes) -> Policy:
+    """A cascade in which a judge model scores the answers of a share of the conversations.
+
+    A judge that fails, or whose word cannot be read, is left out, and the reason says so.
+    """
+    asked = assigned("judge", share, unit)
+
+    def look(
+        situation: Situation, check: Check, attempt: Attempt, view: View
+    ) -> Generator[Step, Heard, Seen]:
+        plain = _seen(situation, check, attempt, view, None)
+        if not asked or situation.chat is None or not attempt.whole:
+            return plain
+        verdict = yield Call(ref, judge_chat(situation.chat, attempt), "judge")
+        score = score_of(verdict.text) if isinstance(verdict, Attempt) else None
+        if score is None:
+            failed = "the judge failed; "
+            return Seen(plain.p_good, failed + plain.pro, failed + plain.con)
+        p = JUDGE_SHARE * score + (1 - JUDGE_SHARE) * plain.p_good
+        word = f"the judge gives {score:.2f}"
+        return Seen(p, word, word, score)
+
+    return (yield from cascade(situation, check, look))
+
+
+def _look(
+    situation: Situation, check: Check, attempt: Attempt, view: View
+) -> Generator[Step, Heard, Seen]:
+    return _seen(situation, check, attempt, view, None)
+    yield  # As in `order`.
+
+
+def _seen(
+    situation: Situation,
+    check: Check,
+    attempt: Attempt,
+    view: View,
+    agreed: float | None,
+    prefix: str = "",
+) -> Seen:
+    """What the answer's features come to; without a verifier, what is plainly wrong and else the prompt's
+    own probability."""
+    chat = situation.chat or Chat(model="", messages=())
+    values = answer_features(attempt, chat, view.logit + view.shift, agreed)
+    if check.verifier is not None:
+        return Seen(
+            check.verifier.p_good(values),
+            prefix + check.verifier.why(values, good=True),
+            prefix + check.verifier.why(values, good=False),
+        )
+    wrong = _wrong(values)
+    p = 0.02 if wrong else view.p_success
+    if agreed is not None and not wrong:
+        p = 0.5 * (p + agreed)
+    word = f"{prefix}no verifier; {wrong or 'nothing is plainly wrong'}"
+    return Seen(p, word, word)
+
+
+def _wrong(values: tuple[float, ...]) -> str:
+    named = dict(zip(FEATURES, values, strict=True))
+    return next((name for name in PLAINLY_WRONG if named[name]), "")
+
+
+def _first(decision: Decision) -> View:
+    """The candidate that is asked first: the cheapest whose likely saving is more than its cost."""
+    ladder = sorted(decision.views, key=lambda view: view.cost_usd)
+    for place, view in enumerate(ladder[:-1]):
+        dearer = min(
+            (v.cost_usd for v in ladder[place + 1 :] if v.p_success > view.p_success),
+            default=None,
+        )
+        if dearer is not None and view.p_success * dearer > view.cost_usd:
+            return view
+    return decision.views[0]
+
+
+def _next(
+    decision: Decision, view: View, p_good: float, accept: float | None = None
+) -> View | None:
+    """The abler candidate that is worth asking in place of an answer at hand; None if none is.
+
+    With a bar, an answer that reaches it is enough and one that does not never is.
+    """
+    abler = [each for each in decision.views if each.p_success > view.p_success]
+    if not abler or (accept is not None and p_good >= accept):
+        return None
+    per_usd = decision.per_usd or 0.0
+    best = max(abler, key=lambda each: each.p_success - per_usd * each.cost_usd)
+    worth = best.p_success - per_usd * best.cost_usd
+    return best if accept is not None or worth > p_good else None
+
+
+def _plain(decision: Decision) -> Done:
+    return Done(decision.chosen, decision.order, decision.reasons, decision=decision)
+
+
+def _done(
+    decision: Decision,
+    ref: str,
+    why: str,
+    judged: list[Judged],
+    *,
+    answer: int | None = None,
+    spare: int | None = None,
+    tried: Sequence[str] = (),
+    again: tuple[str, ...] = (),
+) -> Done:
+    """The end of a cascade. Who was asked already is asked once more only as `again` says."""
+    rest = tuple(each for each in decision.order if each != ref and each not in tried)
+    return Done(
+        choice=ref,
+        order=tuple(dict.fromkeys((ref, *rest, *again))),
+        reasons=(why, *decision.reasons[1:]),
+        answer=answer,
+        spare=spare,
+        judged=tuple(judged),
+        decision=decision,
     )
-    if rung and prices[rung][1] is None:
-        reasons = (*reasons, "its price is unknown: taken as the dearest")
-    if excluded:
-        reasons = (*reasons, f"{len(excluded)} excluded")
-    return Decision(
-        chosen=chosen,
-        order=(chosen, *above, *below),
-        dial=dial,
-        reasons=reasons,
-        estimate=estimate,
-        excluded=tuple(excluded),
-        prices=prices,
-    )
 
 
-def _unfit(facts: Facts, card: ModelCard) -> str | None:
-    need = facts.prompt_tokens + facts.answer_tokens
-    if card.context_tokens is not None and need > card.context_tokens:
-        return f"about {need} tokens of {card.context_tokens}"
-    if facts.vision and not card.vision:
-        return "no vision"
-    if facts.tools and not card.tools:
-        return "no tools"
-    if facts.json_schema and not card.json_schema:
-        return "no JSON schema"
-    return None
-
-
-def _price(card: ModelCard) -> float:
-    """US dollars per million tokens, blended; a model without a price counts as the dearest."""
-    if card.local:
-        # Before a remote model that is free as well.
-        return -1.0
-    if card.input_usd_per_mtok is None or card.output_usd_per_mtok is None:
-        return INFINITE
-    parts = INPUT_PARTS + OUTPUT_PARTS
-    return (INPUT_PARTS * card.input_usd_per_mtok + OUTPUT_PARTS * card.output_usd_per_mtok) / parts
+def _sampled(chat: Chat) -> Chat:
+    """The request for another sample: as it came, but drawn, whole, and without a fixed seed."""
+    warm = chat.temperature if chat.temperature else SAMPLE_TEMPERATURE
+    return msgspec.structs.replace(chat, temperature=warm, seed=None, stream=False, n=None)

@@ -18,22 +18,26 @@ from msgspec import Struct
 
 from pointsman.errors import RouteError
 
-__all__ = ["Outcome", "Row", "pair_rows", "read_rows"]
+__all__ = ["Outcome", "Row", "read_rows"]
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
+MAX_ANSWER_TOKENS = 10_000_000
 
 
 class Outcome(Struct, frozen=True):
-    """What one model got: `s` of at most `scale`."""
+    """What one model got: `s` of at most `scale`; `ot` are its answer's tokens, where recorded."""
 
     s: float
     scale: float = 1.0
+    ot: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.s) and math.isfinite(self.scale) and 0 <= self.s <= self.scale):
             raise ValueError("a score must lie from 0 to its scale")
         if self.scale == 0:
             raise ValueError("a scale must be above 0")
+        if self.ot is not None and not 0 <= self.ot <= MAX_ANSWER_TOKENS:
+            raise ValueError("an answer's tokens must be a number from 0")
 
     @property
     def share(self) -> float:
@@ -84,22 +88,3 @@ def _row(line: bytes, path: Path, number: int) -> Row:
         return _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RouteError(f"{path}:{number}: no recorded outcome: {error}") from error
-
-
-def pair_rows(path: Path, strong: str, weak: str) -> tuple[list[Row], list[Row]]:
-    """Give the rows that have both models' outcomes, and the others.
-
-    Raises:
-        RouteError: there are none with both; names the models that the file has.
-    """
-    both: list[Row] = []
-    others: list[Row] = []
-    names: dict[str, int] = {}
-    for row in read_rows(path):
-        for name in row.models:
-            names[name] = names.get(name, 0) + 1
-        (both if strong in row.models and weak in row.models else others).append(row)
-    if not both:
-        top = ", ".join(sorted(names, key=lambda n: -names[n])[:8]) or "none"
-        raise RouteError(f"{path} has no row with both '{strong}' and '{weak}'; models: {top}")
-    return both, others

@@ -88,10 +88,10 @@ def _ended(candidate: dict[str, Any], answer: Answer) -> dict[str, Any]:
         candidate["finishMessage"] = answer.refusal
     if answer.logprobs:
         chosen = [
-            {"token": piece, "tokenId": index, "logProbability": -0.25}
+            {"token": piece, "tokenId": index, "logProbability": answer.logprob}
             for index, piece in enumerate(cut(answer.text, answer.pieces))
         ]
-        candidate["avgLogprobs"] = -0.25
+        candidate["avgLogprobs"] = answer.logprob
         candidate["logprobsResult"] = {
             "chosenCandidates": chosen,
             "topCandidates": [{"candidates": [each]} for each in chosen],

@@ -70,7 +70,7 @@ def _logprobs(answer: Answer, tokens: Sequence[str]) -> dict[str, Any] | None:
         return None
     content = []
     for token in tokens:
-        each = {"token": token, "logprob": -0.25, "bytes": list(token.encode())}
+        each = {"token": token, "logprob": answer.logprob, "bytes": list(token.encode())}
         content.append({**each, "top_logprobs": [each]})
     return {"content": content, "refusal": None}
 

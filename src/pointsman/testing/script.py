@@ -33,7 +33,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     own way. `finish` is the dialect's own word in place of the usual one, `stop_sequence` the
     sequence that Anthropic reports. Counts of tokens are as in `pointsman.Usage`: `input_tokens`
     includes cached and written ones, `output_tokens` includes reasoning. Those left 0 are counted
-    from the text, four characters a token. `logprobs` gives each piece one.
+    from the text, four characters a token. `logprobs` gives each piece one, of the value `logprob`.
     """
 
     text: str = ""
@@ -52,6 +52,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     logprobs: bool = False
+    logprob: float = -0.25
 
 
 _EIGHT_WORDS = Answer(text="one two three four five six seven eight", pieces=8)

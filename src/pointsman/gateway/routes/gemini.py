@@ -104,8 +104,8 @@ async def _embed(gateway: Gateway, exchange: Exchange, ref: str, verb: str, body
         asked = msgspec.structs.replace(embed, model=candidate.model)
         return dialect.write_embed(asked, binding.target(candidate.model))
 
-    plan = gateway.door.resolver.resolve(ref)
-    served = await gateway.door.dispatcher.open(plan.candidates, prepare, stream=False)
+    candidates = gateway.door.embedders(ref)
+    served = await gateway.door.dispatcher.open(candidates, prepare, stream=False)
     answer = await served.json(gateway.config.server.max_answer_bytes)
     if served.dialect.name == "gemini":
         value = answer

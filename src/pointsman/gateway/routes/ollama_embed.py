@@ -87,8 +87,8 @@ async def _fetched(gateway: Gateway, ref: str, asked: Embed) -> tuple[Embeddings
         written = msgspec.structs.replace(asked, model=candidate.model, dimensions=dimensions)
         return dialect.write_embed(written, binding.target(candidate.model))
 
-    choice = gateway.door.resolver.resolve(ref)
-    served = await gateway.door.dispatcher.open(choice.candidates, prepare, stream=False)
+    candidates = gateway.door.embedders(ref)
+    served = await gateway.door.dispatcher.open(candidates, prepare, stream=False)
     target = served.binding.target(served.candidate.model)
     answer = await served.json(gateway.config.server.max_answer_bytes)
     found = served.dialect.read_embeddings(answer, target)

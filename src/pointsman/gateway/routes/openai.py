@@ -86,8 +86,8 @@ async def embeddings(gateway: Gateway, exchange: Exchange) -> None:
         asked = msgspec.structs.replace(embed, model=candidate.model)
         return dialect.write_embed(asked, binding.target(candidate.model))
 
-    choice = gateway.door.resolver.resolve(ref)
-    served = await gateway.door.dispatcher.open(choice.candidates, prepare, stream=False)
+    candidates = gateway.door.embedders(ref)
+    served = await gateway.door.dispatcher.open(candidates, prepare, stream=False)
     limit = gateway.config.server.max_answer_bytes
     if served.dialect.name == "openai":
         answer = await served.read(limit)

@@ -88,9 +88,9 @@ async def explain(gateway: Gateway, exchange: Exchange) -> None:
         raise RequestError(str(error)) from error
     plan = gateway.door.resolver.resolve(asked.model)
     chat = Chat(model=asked.model, messages=(Message("user", (Text(asked.prompt),)),))
-    dial = plan.dial if asked.quality is None else asked.quality
-    decision = gateway.door.decide(plan, chat, dial)
-    await exchange.respond_json(200, explained(decision, gateway.door.classifier(), asked.prompt))
+    decision = gateway.door.decide(plan, chat, asked.quality)
+    router = gateway.door.classifier(plan.spec.router)
+    await exchange.respond_json(200, explained(decision, router, asked.prompt))
 
 
 class _Explain(msgspec.Struct):

@@ -19,13 +19,27 @@ from msgspec import Struct
 
 from pointsman.errors import LocalError
 
-__all__ = ["Installer", "fetch_packages", "installers"]
+__all__ = ["Installer", "Pin", "check_packages", "fetch_packages", "installers", "run_tool"]
 
 LAUNCHER = Path(__file__).parent.parent / "launch.py"
 LOOK_S = 0.2
 TIMEOUT_S = 6 * 3600.0
 TAIL_BYTES = 8192
 TAIL_LINES = 8
+
+
+class Pin(Struct, frozen=True):
+    """A package at one version; with `sha256`, the wheel that has it and no other."""
+
+    package: str
+    version: str
+    sha256: str | None = None
+
+    @property
+    def line(self) -> str:
+        """It as a line of a requirements file."""
+        must = f" --hash=sha256:{self.sha256}" if self.sha256 else ""
+        return f"{self.package}=={self.version}{must}"
 
 
 class Installer(Struct, frozen=True):
@@ -78,14 +92,8 @@ def installers() -> list[Installer]:
     return found
 
 
-def fetch_packages(
-    lines: Sequence[str],
-    scratch: Path,
-    progress: Callable[[int], None],
-    *,
-    hashed: bool = False,
-) -> Path:
-    """Fetch what the requirement lines pin; gives a folder with the wheels, or what is in them.
+def fetch_packages(pins: Sequence[Pin], scratch: Path, progress: Callable[[int], None]) -> Path:
+    """Fetch the packages; gives a folder with their wheels, or what is in them.
 
     Runs one child process after another until one does it, in folders of `scratch`. `progress` is
     called about five times a second with the bytes so far, and ends the child if it raises.
@@ -95,20 +103,23 @@ def fetch_packages(
             the message, without credentials.
     """
     tools = installers()
-    names = ", ".join(line.partition(" ")[0] for line in lines[:3]) + (" …" if lines[3:] else "")
+    names = ", ".join(f"{pin.package}=={pin.version}" for pin in pins[:3])
+    names += " …" if pins[3:] else ""
     if not tools:
         raise LocalError(
             f"{names} is fetched by pip or uv, and neither is here:"
             f" run '{sys.executable} -m ensurepip', or install uv"
         )
     requirements = scratch / "requirements.txt"
-    requirements.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    requirements.write_text("".join(f"{pin.line}\n" for pin in pins), "utf-8")
+    hashed = all(pin.sha256 for pin in pins)
     failures = []
     for number, tool in enumerate(tools):
         folder = scratch / str(number)
         package = folder / "package"
         package.mkdir(parents=True)
-        said = _run(tool.arguments(requirements, package, hashed), folder, progress)
+        command = tool.arguments(requirements, package, hashed)
+        said = run_tool(command, folder, progress, TIMEOUT_S)
         if said is None:
             return package
         failures.append(f"{' '.join(tool.command)}:\n{said}")
@@ -116,8 +127,39 @@ def fetch_packages(
     raise LocalError(f"{names} could not be fetched by\n" + "\n".join(failures))
 
 
-def _run(command: list[str], folder: Path, progress: Callable[[int], None]) -> str | None:
-    """Run the command; gives None, or the end of what it said if it failed."""
+def check_packages(
+    tool: Installer,
+    pins: Sequence[Pin],
+    wheels: Path,
+    folder: Path,
+    progress: Callable[[int], None],
+) -> None:
+    """Let pip hold the wheels of a folder against the hashes that its index has for them.
+
+    It keeps a file that is there and has the index's hash, and fetches one anew that has not.
+    Works in `folder`.
+
+    Raises:
+        LocalError: it could not be done; what pip said is in the message.
+    """
+    folder.mkdir()
+    requirements = folder / "requirements.txt"
+    requirements.write_text("".join(f"{pin.line}\n" for pin in pins), "utf-8")
+    said = run_tool(tool.arguments(requirements, wheels, False), folder, progress, TIMEOUT_S)
+    if said is not None:
+        names = ", ".join(f"{pin.package}=={pin.version}" for pin in pins[:3])
+        raise LocalError(f"{names} could not be checked by {' '.join(tool.command)}:\n{said}")
+
+
+def run_tool(
+    command: Sequence[str], folder: Path, progress: Callable[[int], None], timeout_s: float
+) -> str | None:
+    """Run the command; gives None, or the end of what it said if it failed, without credentials.
+
+    All that it says is in the file `log` of the folder, which is its folder for temporary files
+    too. `progress` gets the bytes in it about five times a second, and ends the command if it
+    raises.
+    """
     log = folder / "log"
     environment = {
         **os.environ,
@@ -136,7 +178,7 @@ def _run(command: list[str], folder: Path, progress: Callable[[int], None]) -> s
         ) as process,
     ):
         try:
-            for _ in range(int(TIMEOUT_S / LOOK_S)):
+            for _ in range(int(timeout_s / LOOK_S)):
                 try:
                     process.wait(LOOK_S)
                     break
@@ -145,7 +187,7 @@ def _run(command: list[str], folder: Path, progress: Callable[[int], None]) -> s
                     most = max(most, _bytes_in(folder))
                     progress(most)
             else:
-                return f"it was not done in {TIMEOUT_S:g} s"
+                return f"it was not done in {timeout_s:g} s"
         finally:
             process.kill()
     return None if process.returncode == 0 else _tail(log)

