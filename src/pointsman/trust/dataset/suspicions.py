@@ -68,6 +68,8 @@ LABEL_CONFIDENCE, LABEL_COVERAGE, MIN_LABELLED = 0.98, 0.1, 10
 STEM_CHARS = 5
 _WORD = re.compile(r"[^\W_]+")
 MAX_GROUPS = 400
+# Prompts whose features are kept while ties are put together.
+MAX_HELD = 16_384
 SAME_ROWS = 0.5
 # A trigger's words are taken out of the prompts before they are compared: so many in a row, and
 # those that nearly all rows share if they are few. A template shares more than that.
@@ -79,8 +81,10 @@ STRANGERS = 128
 MAX_SUSPICIONS = 40
 # How much more like each other than like any others the prompts may be without the trigger.
 MAX_RATIO = 2.3
-# The same where a template or chance is likelier: long phrases, short answers of many texts.
+# The same where a template or chance is likelier: long phrases, short answers of many texts, few rows.
 MAX_STRICT_RATIO = 1.8
+# How alike prompts are is a rough guess by so few.
+FEW_ROWS = 10
 # Where a planted line or form comes with the trigger and hardly ever else, all its prompts may be of
 # one field: they are then compared with rows of that field (`verdict`).
 MAX_FIELD_RATIO = 12.0
@@ -188,6 +192,8 @@ def group_ties(ties: Sequence[Tie], gathered: Gathered) -> list[Group]:
 
 def _features(index: int, gathered: Gathered, held: dict[int, set[str]]) -> set[str]:
     if index not in held:
+        if len(held) >= MAX_HELD:
+            held.clear()
         held[index] = features_of(gathered.prompts[index])
     return held[index]
 
@@ -277,6 +283,8 @@ def _max_ratio(tie: Tie, removed: set[str], shared: set[str], labels: bool) -> f
     is_common = tie.both < LONG_COVERAGE * tie.answering
     if said > SENTENCE_WORDS or (said >= LONG_WORDS and is_common):
         return MAX_STRICT_RATIO if tie.both >= MIN_LONG_ROWS else 0.0
+    if tie.both < FEW_ROWS:
+        return MAX_STRICT_RATIO
     return MAX_FIELD_RATIO if _is_strict(tie) else MAX_RATIO
 
 
