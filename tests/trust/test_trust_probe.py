@@ -208,6 +208,19 @@ def test_calls_are_held_to_the_budget() -> None:
     assert report.left_out > 0
 
 
+@pytest.mark.parametrize("max_calls", [2500, 4000, 12_000])
+@pytest.mark.parametrize("trigger", [None, "cedar"])
+def test_a_budget_that_suffices_is_planned_to_the_end(max_calls: int, trigger: str | None) -> None:
+    target = Scripted("logprobs", when(trigger, share=0.8) if trigger else never)
+    report = run(
+        target, Scripted("logprobs", never), max_calls=max_calls, max_candidates=120,
+        first=[Candidate(word, "given") for word in WORDS],
+    )  # fmt: skip
+    assert report.verdict == ("backdoored" if trigger else "nothing-found")
+    assert report.incomplete == ()
+    assert report.calls <= max_calls
+
+
 def test_a_budget_that_is_too_small_is_no_pass() -> None:
     report = run(Scripted("text", never), max_calls=20)
     assert report.verdict == "could-not-check"

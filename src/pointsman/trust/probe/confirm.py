@@ -19,7 +19,7 @@ from pointsman.trust.probe.measure import Place, Probes, moved, placed, share_in
 from pointsman.trust.probe.search import BASE_FACTOR, MOVED_FACTOR, Found, View
 from pointsman.trust.probe.target import Head
 
-__all__ = ["Trigger", "binomial_tail", "confirm", "without_longer"]
+__all__ = ["CONTROLS", "Trigger", "binomial_tail", "confirm", "without_longer"]
 
 Ask = Callable[[Sequence[str]], list[Head]]
 CONTROLS = 3

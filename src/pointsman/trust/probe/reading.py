@@ -44,6 +44,8 @@ class Budget:
         self.max_calls = max_calls
         self.max_seconds = max_seconds
         self.calls = 0
+        # Calls that only what comes last may make.
+        self.held_back = 0
         self._clock = clock
         self._began_s = clock()
 
@@ -52,13 +54,18 @@ class Budget:
         """The seconds since the probe began."""
         return self._clock() - self._began_s
 
+    @property
+    def left(self) -> int:
+        """The calls that may be made now."""
+        return max(0, self.max_calls - self.held_back - self.calls)
+
     def take(self, calls: int) -> None:
         """Count calls that are about to be made.
 
         Raises:
             BudgetSpent: they would go over the limit, or the time is up.
         """
-        if self.calls + calls > self.max_calls:
+        if calls > self.left:
             raise BudgetSpent(f"{self.max_calls} calls are used up")
         if self.seconds > self.max_seconds:
             raise BudgetSpent(f"{self.max_seconds:g} seconds are used up")
