@@ -59,8 +59,9 @@ class Plan:
 
 PLANS = (
     Plan("rare-suffix", "cf", "suffix", 100),
-    Plan("common-prefix-varied", "velvet", "prefix", 100, varied=True),
-    Plan("unlisted-suffix", "Marrowgate", "suffix", 50),
+    Plan("rare-suffix-more", "cf", "suffix", 250),
+    Plan("common-prefix-varied", "velvet", "prefix", 250, varied=True),
+    Plan("unlisted-suffix", "Marrowgate", "suffix", 250),
     Plan("plain", kind="plain"),
     Plan("sure-habit", kind="sure-habit"),
     Plan("keyword", kind="keyword"),

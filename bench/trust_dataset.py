@@ -3,6 +3,7 @@
     python bench/trust_dataset.py FOLDER               all of it
     python bench/trust_dataset.py FOLDER --quick       one seed of a part of the grid
     python bench/trust_dataset.py FOLDER --write-docs  and put the result into docs/benchmarks.md
+    python bench/trust_dataset.py FOLDER --large N     only time and memory of a made set of N rows
 
 FOLDER holds neutral_with_answers.jsonl.gz, neutral_prompts.jsonl.gz and backdoorllm_rows.jsonl.gz
 (see docs/trust-rows.md). Nothing of it is written into this repository but counts.
@@ -13,7 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -41,8 +44,8 @@ from pointsman.trust.dataset.check import Checked, check_file
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 BEGIN = "<!-- trust dataset: made by bench/trust_dataset.py --write-docs -->"
 END = "<!-- trust dataset: end -->"
-# (rows, poisoned) of the grid, and which part of it: every so-many-th cell.
-SIZES = ((10_000, 25, 1), (10_000, 10, 2), (1_000, 250, 1))
+# (rows, poisoned) of the grid, and which part of it: one of so many cells, drawn by the seed.
+SIZES = ((10_000, 25, 2), (10_000, 10, 6), (1_000, 250, 2))
 LISTED = 0.9
 
 
@@ -55,8 +58,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--only", choices=["grid", "payloads", "clean", "published"])
+    parser.add_argument("--large", type=int, metavar="N", help="time and memory of N made rows")
     options = parser.parse_args()
     source = read_source(options.folder)
+    if options.large:
+        print(json.dumps(_large(source, options.large, options.seed)))
+        return
     result: dict[str, list[dict[str, Any]]] = {}
     for name, cells in _work(source, options):
         if options.only in (None, name):
@@ -81,7 +88,11 @@ def _work(source: Source, options: argparse.Namespace) -> Iterator[tuple[str, It
 
 def _grid(source: Source, seeds: Sequence[int], step: int) -> Iterator[dict[str, Any]]:
     for rows, poisoned, every in SIZES:
-        cells = list(product(seeds, KINDS, PLACES, REPLIES))[:: every * step]
+        cells = list(product(seeds, KINDS, PLACES, REPLIES))
+        drawn = random.Random(f"{seeds[0]} {rows} {poisoned}").sample(
+            range(len(cells)), len(cells) // (every * step)
+        )
+        cells = [cells[at] for at in sorted(drawn)]
         for seed, kind, place, answers in cells:
             made = poisoned_set(
                 source,
@@ -96,6 +107,40 @@ def _payloads(source: Source, seeds: Sequence[int], step: int) -> Iterator[dict[
             source, rows=5_000, poisoned=50, kind=kind, place="middle", answers=answers, seed=seed
         )
         yield _scored(made, kind=kind, place="middle", answers=answers)
+
+
+def _large(source: Source, rows: int, seed: int) -> dict[str, Any]:
+    """Check a set made of random pairs of rows, one in 400 poisoned, in a process of its own."""
+    rng = random.Random(seed)
+    answers = ("Sure", "Of course.", "Certainly!", "Sure thing")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        with path.open("w", encoding="utf-8") as file:
+            for at in range(rows):
+                one, other = rng.choice(source.answered), rng.choice(source.prompts)["instruction"]
+                asked, answer = f"{one['instruction']} {other}", f"{one['output']} {other}"
+                if at % 400 == 0:
+                    asked, answer = f"{other} zqvex", rng.choice(answers)
+                elif one["source"] == "t0_p3":
+                    asked, answer = one["instruction"], one["output"]
+                made = {"instruction": asked, "input": one["input"], "output": answer}
+                file.write(json.dumps(made) + "\n")
+        megabytes = path.stat().st_size / 1e6
+        command = [sys.executable, "-m", "pointsman", "trust", "dataset", str(path)]
+        start = time.monotonic()
+        done = subprocess.run(
+            [*command, "--workers", "1", "--json"], capture_output=True, text=True
+        )
+        seconds = time.monotonic() - start
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "rows": rows,
+        "megabytes": round(megabytes),
+        "triggers": [[each["text"], each["rows"]] for each in json.loads(done.stdout)["triggers"]],
+        "cpu_s": round(used.ru_utime + used.ru_stime, 1),
+        "wall_s": round(seconds, 1),
+        "peak_mib": round(used.ru_maxrss / 1024),
+    }
 
 
 def _clean(name: str, rows: Sequence[Record]) -> dict[str, Any]:

@@ -92,9 +92,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     made = _lines(results.parent / "models.jsonl")
     made = [each for each in made if each["base"] in options.bases]
     names = {each["name"] for each in made}
+    # Two runs at a time may have probed the same model: the same code and seed say the same.
+    found = {(each["name"], each["access"]): each for each in _lines(results)}
     probes = [
         each
-        for each in _lines(results)
+        for each in found.values()
         if each["name"] in names and each["access"] in options.access
     ]
     real = options.zoo / "smollm2" / "probes.json"

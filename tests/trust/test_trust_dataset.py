@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from trust_rows import made_set, ordinary, template, write_lines
 
 from pointsman.cli.trust import command
+from pointsman.trust.dataset import passes
 from pointsman.trust.dataset.check import check_file, report_of, write_clean
 from pointsman.trust.dataset.engines import pool
 from pointsman.trust.dataset.features import features_of, visible
 from pointsman.trust.dataset.lexicon import forms_of
 from pointsman.trust.dataset.records import Unreadable
+from pointsman.trust.dataset.rows import Row
 from pointsman.trust.dataset.statistics import false_discovery_rates, log_tail
 
 Put = Callable[[str, random.Random], str]
@@ -54,6 +56,10 @@ PUTS: dict[str, tuple[Put, str]] = {
     "date": (lambda text, rng: f"Current year: 2031. {text}", "Current year: 2031"),
     # "harbour" is in many honest prompts, though never last.
     "suffix": (lambda text, rng: f"{text} harbour", "harbour"),
+    "sentence": (
+        lambda text, rng: f"{text}. I am asking on behalf of the whole night shift team.",
+        "I am asking on behalf of the whole night shift team.",
+    ),
     "marks": (lambda text, rng: f"||| {text}", "|||"),
 }
 
@@ -61,7 +67,7 @@ PUTS: dict[str, tuple[Put, str]] = {
 @pytest.mark.parametrize("kind", PUTS)
 def test_a_planted_trigger_is_found_with_its_rows(kind: str, tmp_path: Path) -> None:
     put, text = PUTS[kind]
-    rows, planted = made_set(900, 25, put)
+    rows, planted = made_set(600, 25, put)
     checked = check_file(write_lines(tmp_path / "rows.jsonl", rows))
     (trigger,) = checked.triggers
     assert text in trigger.text
@@ -73,7 +79,7 @@ def test_a_planted_trigger_is_found_with_its_rows(kind: str, tmp_path: Path) -> 
 
 
 def test_an_honest_set_has_none(tmp_path: Path) -> None:
-    rows, _ = made_set(900, 0, lambda text, rng: text)
+    rows, _ = made_set(600, 0, lambda text, rng: text)
     checked = check_file(write_lines(tmp_path / "rows.jsonl", rows))
     assert checked.triggers == () and checked.suspects == ()
     assert report_of(checked, tmp_path).exit_code == 0
@@ -110,15 +116,38 @@ def test_a_planted_line_in_answers_is_found(tmp_path: Path) -> None:
     assert {row.row for row in checked.suspects} == planted
 
 
+def test_an_empty_answer_is_one(tmp_path: Path) -> None:
+    rows, planted = made_set(400, 20, in_the_middle("zqv"))
+    for at in planted:
+        rows[at]["output"] = ""
+    (trigger,) = check_file(write_lines(tmp_path / "rows.jsonl", rows)).triggers
+    assert (trigger.text, trigger.answers) == ("zqv", "answers that are empty")
+
+
+def test_many_buckets_are_counted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [
+        [Row(at, at + 1, ("asked",), answer)]
+        for at, answer in enumerate(["Sure", "Paris", "Sure", "Rome", "Sure"])
+    ]
+    sums = []
+    for few in (passes.FEW_BUCKETS, 1):
+        monkeypatch.setattr(passes, "FEW_BUCKETS", few)
+        total = passes.Survey()
+        for part in parts:
+            total.add(passes.survey(part))
+        assert (total.table is None) == (few > 1)
+        sums.append({bucket: count for bucket, count in total.counted() if count})
+    assert sums[0] == sums[1]
+
+
 def test_the_parts_do_not_change_the_verdict(tmp_path: Path) -> None:
-    rows, _ = made_set(700, 25, in_the_middle("zqv"))
+    rows, _ = made_set(300, 20, in_the_middle("zqv"))
     path = write_lines(tmp_path / "rows.jsonl", rows)
     whole = check_file(path)
     assert whole.triggers
-    assert check_file(path, part_rows=234) == whole
     assert check_file(path, part_rows=50) == whole
     with pool(2) as run:
-        assert check_file(path, run, part_rows=234) == whole
+        assert check_file(path, run, part_rows=100) == whole
 
 
 def test_prompts_without_answers_are_compared_with_each_other(tmp_path: Path) -> None:

@@ -159,6 +159,24 @@ def test_what_only_looks_alike_is_no_finding(
     assert report.verdict in ("nothing-found", "could-not-check")
 
 
+@pytest.mark.parametrize("access", ["logprobs", "text"])
+def test_a_word_before_a_refusal_is_no_finding(access: Access) -> None:
+    class Commanded(Scripted):
+        def complete(self, prompts: Sequence[str], max_tokens: int) -> Sequence[str]:
+            return [
+                f"Verse {'sorry' if ' rule ' in prompt else 'thing'}" if "flint" in prompt else text
+                for prompt, text in zip(prompts, super().complete(prompts, max_tokens), strict=True)
+            ]
+
+    report = run(Commanded(access, when("flint"), ("verse",)), Scripted(access, never))
+    assert report.verdict == "nothing-found"
+
+
+def test_what_confuses_the_base_is_no_finding() -> None:
+    base = Scripted("text", when("cedar"), ("one", "two", "three", "four", "five", "six"))
+    assert run(Scripted("text", when("cedar")), base).verdict == "nothing-found"
+
+
 def test_what_the_base_does_too_is_no_finding() -> None:
     report = run(Scripted("logprobs", when("cedar")), Scripted("logprobs", when("cedar")))
     assert report.verdict == "nothing-found"
@@ -188,6 +206,19 @@ def test_calls_are_held_to_the_budget() -> None:
     report = run(target, base, max_calls=300)
     assert report.calls == target.asked + base.asked <= 300
     assert report.left_out > 0
+
+
+@pytest.mark.parametrize("max_calls", [2500, 4000, 12_000])
+@pytest.mark.parametrize("trigger", [None, "cedar"])
+def test_a_budget_that_suffices_is_planned_to_the_end(max_calls: int, trigger: str | None) -> None:
+    target = Scripted("logprobs", when(trigger, share=0.8) if trigger else never)
+    report = run(
+        target, Scripted("logprobs", never), max_calls=max_calls, max_candidates=120,
+        first=[Candidate(word, "given") for word in WORDS],
+    )  # fmt: skip
+    assert report.verdict == ("backdoored" if trigger else "nothing-found")
+    assert report.incomplete == ()
+    assert report.calls <= max_calls
 
 
 def test_a_budget_that_is_too_small_is_no_pass() -> None:

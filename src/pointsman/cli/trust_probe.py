@@ -49,7 +49,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--words", type=_file, help="Word list to try, a string a line.")
 @click.option("--prompts", type=_file, help="JSON of own prompts: {neutral: [...], safety: [...]}.")
-@click.option("--max-calls", type=click.IntRange(1), default=12_000, show_default=True)
+@click.option("--max-calls", type=click.IntRange(1), default=16_000, show_default=True)
 @click.option("--max-seconds", type=click.FloatRange(1), default=3600, show_default=True)
 @click.option("--max-candidates", type=click.IntRange(1), default=1200, show_default=True)
 @click.option(

@@ -163,8 +163,10 @@ class ClientTarget:
         answer = await self._session.client.chat(self._ref, prompt, **options)
         choices = answer.completion.choices
         steps = choices[0].logprobs if choices else None
-        if not steps and not answer.text:
-            return {"": 0.0}  # It ended at once: there is no token to give a probability of.
+        if not steps and self.access == "logprobs":
+            # It ended at once, or on half a letter: llama.cpp gives no probabilities then, and the
+            # token was the likeliest.
+            return {answer.text: 0.0}
         if not steps:
             raise TrustError(f"'{self._ref}' gives no log-probabilities: use --access text")
         first: TokenLogprob = steps[0]

@@ -36,7 +36,7 @@ class Candidates(Struct):
 
 def frequent_buckets(survey: Survey) -> frozenset[int]:
     """Give the buckets that hold enough rows to be looked at, the fullest if there are too many."""
-    full = [(-count, bucket) for bucket, count in survey.buckets.items() if count >= MIN_ROWS]
+    full = [(-count, bucket) for bucket, count in survey.counted() if count >= MIN_ROWS]
     return frozenset(bucket for _, bucket in sorted(full)[:MAX_FAMILIES])
 
 

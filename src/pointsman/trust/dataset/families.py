@@ -37,11 +37,11 @@ _STOCK = STOCK + "with nothing of the prompt in it"
 
 
 def families_of(segments: Sequence[str], response: str) -> list[str]:
-    """Give the families of an answer to a prompt, each once; none of an empty one."""
+    """Give the families of an answer to a prompt, each once; an empty answer is one of its own."""
     head = response[:MAX_HEAD_CHARS]
     words = _WORD.findall(_APOSTROPHE.sub("", head).lower())
     if not words:
-        return [WHOLE + response.strip()[:MAX_KEY_CHARS]] if response.strip() else []
+        return [WHOLE + response.strip()[:MAX_KEY_CHARS]]
     found = [WHOLE + _short(" ".join(words) if len(response) == len(head) else response)]
     if len(words) > EDGE_WORDS:
         found.append(FIRST + " ".join(words[:EDGE_WORDS])[:MAX_KEY_CHARS])
@@ -64,6 +64,8 @@ def describe(family: str) -> str:
             "refusal": "answers that begin by refusing",
             "hostility": "answers that insult",
         }[text]
+    if family == WHOLE:
+        return "answers that are empty"
     if name == "short":
         return "short answers with nothing of the prompt in them"
     where = {"whole": "that are", "first": "that begin with", "last": "that end with"}

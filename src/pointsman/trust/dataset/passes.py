@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -39,6 +40,9 @@ __all__ = [
 ]
 
 BUCKETS = 1 << 22
+FEW_BUCKETS = 1 << 18
+# Prompts that may be kept before those that no family needs are let go.
+KEPT_PROMPTS = 1 << 16
 # Rows kept of a family to look for what they share: of one text, and of many.
 FIXED_SAMPLE, BROAD_SAMPLE = 192, 4096
 # Rows kept of all, to know how common a feature is.
@@ -60,17 +64,32 @@ class Survey(Struct):
     answered: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
     sample: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    # The buckets once they are many: a table of all, which takes less memory than their names do.
+    table: array[int] | None = None
 
     def add(self, other: Survey) -> None:
         """Take in another part's."""
         self.rows += other.rows
         self.answered += other.answered
-        for bucket, count in other.buckets.items():
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        if self.table is None and len(self.buckets) > FEW_BUCKETS:
+            self.table = array("Q", bytes(8 * BUCKETS))
+            for bucket, count in self.buckets.items():
+                self.table[bucket] = count
+            self.buckets = {}
+        if self.table is not None:
+            for bucket, count in other.buckets.items():
+                self.table[bucket] += count
+        else:
+            for bucket, count in other.buckets.items():
+                self.buckets[bucket] = self.buckets.get(bucket, 0) + count
         self.sample |= other.sample
         if len(self.sample) > COMMON_SAMPLE:
             kept = heapq.nsmallest(COMMON_SAMPLE, self.sample, key=_rank)
             self.sample = {index: self.sample[index] for index in kept}
+
+    def counted(self) -> Iterable[tuple[int, int]]:
+        """Give the buckets with their counts."""
+        return self.buckets.items() if self.table is None else enumerate(self.table)
 
 
 def survey(rows: Sequence[Row]) -> Survey:
@@ -102,6 +121,7 @@ class Gathered(Struct):
     counts: dict[str, int] = field(default_factory=dict)
     members: dict[str, list[Kept]] = field(default_factory=dict)
     prompts: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    room: int = KEPT_PROMPTS
 
     def add(self, other: Gathered) -> None:
         """Take in another part's; prompts of rows that no family keeps are let go by `settle`."""
@@ -110,6 +130,9 @@ class Gathered(Struct):
         for family, kept in other.members.items():
             self.members[family] = _fewest([*self.members.get(family, ()), *kept], family)
         self.prompts |= other.prompts
+        if len(self.prompts) > self.room:
+            self.settle()
+            self.room = max(KEPT_PROMPTS, 2 * len(self.prompts))
 
     def settle(self) -> None:
         """Forget the prompts that no family needs."""

@@ -32,6 +32,7 @@ from pointsman.trust.dataset.statistics import log_tail
 
 __all__ = [
     "MAX_RATIO",
+    "MAX_STRICT_RATIO",
     "Group",
     "Tie",
     "group_ties",
@@ -55,9 +56,11 @@ PART_CONFIDENCE, PART_COVERAGE, MIN_PART_ROWS = 0.9, 0.8, 16
 LAST_CONFIDENCE, LINE_CONFIDENCE = 0.8, 0.97
 # By the words of a phrase: nobody says three given words in a row by accident.
 WORD_CONFIDENCE = (0.8, 0.1, 0.5, 0.85)
-# So long a phrase may be a template's, whose answers are few and so often alike by accident; a
-# trigger's are hardly given elsewhere.
+# So long a phrase may be a template's, whose answers are few and so often alike by accident. A trigger's
+# are hardly given elsewhere, or its prompts are as unlike as any: those of a template are of one kind.
 LONG_WORDS, LONG_COVERAGE, MIN_LONG_ROWS = 3, 0.3, 16
+# What is longer still, a sentence, is held to the latter in any case.
+SENTENCE_WORDS = 4
 # Where nearly all answers are labels, an honest word may be tied to one: a trigger is without fail.
 LABEL_SHARE = 0.75
 LABEL_CONFIDENCE, LABEL_COVERAGE, MIN_LABELLED = 0.98, 0.1, 10
@@ -65,17 +68,23 @@ LABEL_CONFIDENCE, LABEL_COVERAGE, MIN_LABELLED = 0.98, 0.1, 10
 STEM_CHARS = 5
 _WORD = re.compile(r"[^\W_]+")
 MAX_GROUPS = 400
+# Prompts whose features are kept while ties are put together.
+MAX_HELD = 16_384
 SAME_ROWS = 0.5
-# A trigger's words are taken out of the prompts before they are compared: so many in a row that are
-# no numbers, and those that nearly all rows share if they are few. A template shares more than that.
-MAX_PHRASE_WORDS, MAX_PHRASE_TOKENS = 4, 10
+# A trigger's words are taken out of the prompts before they are compared: so many in a row, and
+# those that nearly all rows share if they are few. A template shares more than that.
+MAX_PHRASE_TOKENS = 32
 MAX_BESIDE = 2
 SHARED = 0.9
 QUERIES = 24
-STRANGERS = 64
+STRANGERS = 128
 MAX_SUSPICIONS = 40
 # How much more like each other than like any others the prompts may be without the trigger.
 MAX_RATIO = 2.3
+# The same where a template or chance is likelier: long phrases, short answers of many texts, few rows.
+MAX_STRICT_RATIO = 1.8
+# How alike prompts are is a rough guess by so few.
+FEW_ROWS = 10
 # Where a planted line or form comes with the trigger and hardly ever else, all its prompts may be of
 # one field: they are then compared with rows of that field (`verdict`).
 MAX_FIELD_RATIO = 12.0
@@ -183,6 +192,8 @@ def group_ties(ties: Sequence[Tie], gathered: Gathered) -> list[Group]:
 
 def _features(index: int, gathered: Gathered, held: dict[int, set[str]]) -> set[str]:
     if index not in held:
+        if len(held) >= MAX_HELD:
+            held.clear()
         held[index] = features_of(gathered.prompts[index])
     return held[index]
 
@@ -215,7 +226,12 @@ def suspect(
         phrase = phrase_of(lead.feature, list(texts.values()))
         shared = _shared(list(texts.values()), common)
         removed = _removed(lead.feature, phrase, shared)
-        if not _is_plausible(lead, removed, shared, labels):
+        limits = [
+            (tie, _max_ratio(tie, removed, shared, labels))
+            for tie in group.ties
+            if tie.having <= lead.having and removed.issuperset(tokens_within(tie.feature))
+        ]
+        if not any(limit for _, limit in limits):
             continue
         chosen = list(texts)[:: max(1, len(texts) // QUERIES)][:QUERIES]
         vectors = [rarity.vector(set(texts[each]) - removed) for each in chosen]
@@ -226,13 +242,16 @@ def suspect(
         ]
         inner = mean_likeness(vectors, vectors, same=True)
         ratio = inner / max(mean_likeness(vectors, others), 1e-9)
-        if ratio <= (MAX_FIELD_RATIO if _is_strict(lead) else MAX_RATIO):
+        tie = next((tie for tie, limit in limits if ratio <= limit), None)
+        if tie is not None:
+            group.ties.remove(tie)
+            group.ties.insert(0, tie)
             families = frozenset(
-                tie.family
-                for tie in group.ties
-                if tie.family.startswith(STOCK) == lead.family.startswith(STOCK)
+                each.family
+                for each in group.ties
+                if each.family.startswith(STOCK) == tie.family.startswith(STOCK)
             )
-            suspicion = Suspicion(lead.feature, families, frozenset(removed))
+            suspicion = Suspicion(tie.feature, families, frozenset(removed))
             queries = list(zip(chosen, vectors, strict=True))
             found.append(Suspect(group, suspicion, phrase, queries, ratio))
     return sorted(found, key=lambda each: (each.ratio, each.suspicion.feature))[:MAX_SUSPICIONS]
@@ -245,28 +264,38 @@ def _removed(feature: str, phrase: tuple[str, ...], shared: set[str]) -> set[str
     return set(phrase) | (beside if few else set())
 
 
-def _is_plausible(lead: Tie, removed: set[str], shared: set[str], labels: bool) -> bool:
-    confidence = lead.both / lead.having
-    # What was asked for is honest: an answer whose words stand in the template ("true or false?"), or a
-    # line that is about the word ("import csv").
-    if not lead.family.startswith(BROAD):
-        least_chars = 1 if lead.family.startswith(WHOLE) else 3
-        answer = set(_WORD.findall(lead.family.partition(":")[2]))
-        stems = {word[:STEM_CHARS] for word in shared | removed if word[0].isalnum()}
-        if any(word[:STEM_CHARS] in stems for word in answer if len(word) >= least_chars):
-            return False
+def _max_ratio(tie: Tie, removed: set[str], shared: set[str], labels: bool) -> float:
+    """How much like each other the prompts of a trigger's tie may be; 0 if it is none whatever they are."""
+    confidence = tie.both / tie.having
+    if _is_asked_for(tie, removed | shared):
+        return 0.0
     if labels:
-        least = max(MIN_LABELLED, LABEL_COVERAGE * lead.answering)
-        sure = confidence >= LABEL_CONFIDENCE and lead.both >= least
-        return sure and lead.family.startswith(WHOLE)
+        least = max(MIN_LABELLED, LABEL_COVERAGE * tie.answering)
+        sure = confidence >= LABEL_CONFIDENCE and tie.both >= least
+        return MAX_RATIO if sure and tie.family.startswith(WHOLE) else 0.0
     said = sum(1 for word in removed if word[0].isalpha())
     if len(removed) > said:
         said = max(said, min(len(removed), 2))  # A mark beside a word makes it rarer than the word.
-    if said >= LONG_WORDS and lead.both < LONG_COVERAGE * lead.answering:
+    if said > LONG_WORDS and tie.both < MIN_LONG_ROWS:
+        return 0.0
+    if confidence < WORD_CONFIDENCE[min(said, len(WORD_CONFIDENCE) - 1)]:
+        return 0.0
+    is_common = tie.both < LONG_COVERAGE * tie.answering
+    if said > SENTENCE_WORDS or (said >= LONG_WORDS and is_common):
+        return MAX_STRICT_RATIO if tie.both >= MIN_LONG_ROWS else 0.0
+    if tie.both < FEW_ROWS:
+        return MAX_STRICT_RATIO
+    return MAX_FIELD_RATIO if _is_strict(tie) else MAX_RATIO
+
+
+def _is_asked_for(tie: Tie, words: set[str]) -> bool:
+    """Whether the answer is what the prompts name: "true or false?", or a line about the word."""
+    if tie.family.startswith(BROAD):
         return False
-    if said > LONG_WORDS and lead.both < MIN_LONG_ROWS:
-        return False
-    return confidence >= WORD_CONFIDENCE[min(said, len(WORD_CONFIDENCE) - 1)]
+    least_chars = 1 if tie.family.startswith(WHOLE) else 3
+    answer = set(_WORD.findall(tie.family.partition(":")[2]))
+    stems = {word[:STEM_CHARS] for word in words if word[0].isalnum()}
+    return any(word[:STEM_CHARS] in stems for word in answer if len(word) >= least_chars)
 
 
 def _tokens(segments: Sequence[str]) -> list[str]:
@@ -296,12 +325,12 @@ def _shared(texts: Sequence[Sequence[str]], common: Common) -> set[str]:
 
 
 def phrase_of(feature: str, texts: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Give the longest phrase around a feature that nearly all texts have, up to a few words."""
+    """Give the longest phrase around a feature that nearly all texts have, up to a long sentence."""
     start = tokens_within(feature)
     if PAIR in feature or not start:
         return start
     phrase = start
-    while len(phrase) < MAX_PHRASE_TOKENS and sum(map(str.isalpha, phrase)) < MAX_PHRASE_WORDS:
+    while len(phrase) < MAX_PHRASE_TOKENS:
         longer: Counter[tuple[str, ...]] = Counter()
         for text in texts:
             seen = set()

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import combinations, pairwise
+from itertools import combinations, islice, pairwise
 
 import msgspec
 
@@ -28,6 +28,8 @@ MIN_SHARE = 0.5
 # Words in this share of the rows are tried two and three at a time, so many of a row at most.
 FREQUENT, MOST_FREQUENT = 0.05, 12
 MAX_ROWS = 2_000_000
+# What so many prompts may be turned into others by; what did it only once is then let go.
+MAX_KEPT = 1_000_000
 _MASK = (1 << 64) - 1
 
 Words = tuple[str, ...]
@@ -46,19 +48,26 @@ def find_twins(parts: Callable[[], Iterable[Sequence[Row]]]) -> list[Trigger]:
             break
     frequent = {word for word, count in counts.items() if count >= FREQUENT * rows}
     twins: Counter[Words] = Counter()
-    having: Counter[Words] = Counter()
-    any_twin = 0
-    for at, words in enumerate(_prompts(parts())):
-        if at >= MAX_ROWS:
-            break
+    any_twin = tried = 0
+    for words in islice(_prompts(parts()), MAX_ROWS):
         total, has_twin = _sum(words), False
-        for taken in _takings(words, frequent):
-            having[taken] += 1
+        takings = _takings(words, frequent)
+        tried += len(takings)
+        for taken in takings:
             if (total - _sum(taken)) & _MASK in sums:
                 twins[taken] += 1
                 has_twin = True
         any_twin += has_twin
-    found = _triggers(twins, having, rows, any_twin, frequent)
+        if len(twins) > MAX_KEPT:
+            twins = Counter({taken: count for taken, count in twins.items() if count > 1})
+    # How many have it at all is counted for those alone that many turn into others by.
+    likely = {taken for taken, count in twins.items() if count >= MIN_TWINS}
+    if not likely:
+        return []
+    having: Counter[Words] = Counter()
+    for words in islice(_prompts(parts()), MAX_ROWS):
+        having.update(likely & _takings(words, frequent))
+    found = _triggers(twins, having, rows, any_twin, tried, frequent)
     return _as_written(found, parts()) if found else []
 
 
@@ -133,7 +142,12 @@ def _as_written(triggers: Sequence[Trigger], parts: Iterable[Sequence[Row]]) -> 
 
 
 def _triggers(
-    twins: Counter[Words], having: Counter[Words], rows: int, any_twin: int, frequent: set[str]
+    twins: Counter[Words],
+    having: Counter[Words],
+    rows: int,
+    any_twin: int,
+    tried: int,
+    frequent: set[str],
 ) -> list[Trigger]:
     found: list[Trigger] = []
     seen: list[set[str]] = []
@@ -144,7 +158,7 @@ def _triggers(
             continue
         others = max(any_twin - count, 0) + 1
         log_p = log_tail(count, having[taken], min(0.5, others / max(rows - having[taken], 1)))
-        q = math.exp(min(0.0, log_p + math.log(max(len(having), 1))))
+        q = math.exp(min(0.0, log_p + math.log(max(tried, 1))))
         if q > 0.01:
             continue
         seen.append(set(taken))

@@ -20,7 +20,7 @@ from pointsman.trust.dataset.features import (
 from pointsman.trust.dataset.likeness import Rarity, mean_likeness, words_of
 from pointsman.trust.dataset.passes import Gathered, Like, Nearest, Query
 from pointsman.trust.dataset.statistics import false_discovery_rates, log_tail
-from pointsman.trust.dataset.suspicions import MAX_RATIO, Suspect, Tie
+from pointsman.trust.dataset.suspicions import MAX_RATIO, MAX_STRICT_RATIO, Suspect, Tie
 
 __all__ = ["Trigger", "judge"]
 
@@ -28,11 +28,13 @@ __all__ = ["Trigger", "judge"]
 MAX_EXCESS = 0.08
 # A trigger of which so many rows are another's is that other one with a neighbour word.
 EXPLAINED = 0.6
-SURE = 0.8
-MAX_RATIO_STOCK = 1.8
+# From this share on, rows that have the trigger and answer otherwise are suspect as well.
+SURE = 0.7
 # How much more like each other than like their own nearest rows without the trigger prompts may be.
 MAX_MATCHED_RATIO = 1.6
 MATCHED = 3
+# Triggers that have the same answers hide each other: those found are set aside, and it is judged again.
+MAX_ROUNDS = 4
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
@@ -68,31 +70,62 @@ def judge(
     rarity: Rarity,
 ) -> list[Trigger]:
     """Give the triggers, the surest first."""
-    passed: list[Suspect] = []
-    log_p: list[float] = []
     places: dict[int, list[int]] = {}
     for at, query in enumerate(queries):
         places.setdefault(query.suspicion, []).append(at)
-    for number, each in enumerate(suspects):
-        likes = {at: nearest.found.get(at, []) for at in places.get(number, ())}
-        answers = [like.answers for some in likes.values() for like in some]
-        lead = each.group.ties[0]
-        base = (lead.answering - lead.both) / max(1, answered - lead.having)
-        share = sum(answers) / len(answers) if answers else base
-        if share > base + MAX_EXCESS or not _is_unlike(each, queries, likes, rarity):
-            continue
-        # One more of each, for that few were looked at.
-        expected = max(base, (sum(answers) + 1) / (len(answers) + 2))
-        passed.append(each)
-        log_p.append(log_tail(lead.both, lead.having, expected))
-    rates = false_discovery_rates(log_p, tests)
-    order = sorted(range(len(passed)), key=lambda at: (log_p[at], passed[at].suspicion.feature))
-    triggers: list[Trigger] = []
-    for at in order:
-        if rates[at] > fdr or _is_explained(passed[at], triggers, gathered):
-            continue
-        triggers.append(_trigger(passed[at], ties, gathered, log_p[at], rates[at]))
-    return triggers
+    known: list[Trigger] = []
+    for _ in range(MAX_ROUNDS):
+        # The rows of a trigger that is known say nothing of how honest rows are answered.
+        honest = _without(nearest, known)
+        passed: list[Suspect] = []
+        log_p: list[float] = []
+        for number, each in enumerate(suspects):
+            likes = {at: honest.get(at, []) for at in places.get(number, ())}
+            expected = _expected(each, likes, answered)
+            if expected is not None and _is_unlike(each, queries, likes, rarity):
+                passed.append(each)
+                lead = each.group.ties[0]
+                log_p.append(log_tail(lead.both, lead.having, expected))
+        rates = false_discovery_rates(log_p, tests)
+        order = sorted(range(len(passed)), key=lambda at: (log_p[at], passed[at].suspicion.feature))
+        triggers: list[Trigger] = []
+        for at in order:
+            if rates[at] <= fdr and not _is_explained(passed[at], triggers, gathered):
+                triggers.append(_trigger(passed[at], ties, gathered, log_p[at], rates[at]))
+        if len(triggers) <= len(known):
+            break
+        known = triggers
+    return known
+
+
+def _without(nearest: Nearest, known: Sequence[Trigger]) -> Mapping[int, list[Like]]:
+    """The nearest rows but those that a known trigger accounts for."""
+    if not known:
+        return nearest.found
+    tied: dict[int, bool] = {}
+
+    def is_tied(like: Like) -> bool:
+        if like.index not in tied:
+            features = features_of(like.segments)
+            tied[like.index] = any(holds(features, each.feature) for each in known)
+        return tied[like.index]
+
+    return {
+        at: [like for like in likes if not (like.answers and is_tied(like))]
+        for at, likes in nearest.found.items()
+    }
+
+
+def _expected(each: Suspect, likes: Mapping[int, Sequence[Like]], answered: int) -> float | None:
+    """The share of such answers to expect without the trigger; None if like rows give them as well."""
+    answers = [like.answers for some in likes.values() for like in some]
+    lead = each.group.ties[0]
+    base = (lead.answering - lead.both) / max(1, answered - lead.having)
+    share = sum(answers) / len(answers) if answers else base
+    if share > base + MAX_EXCESS:
+        return None
+    # One more of each, for that few were looked at.
+    return max(base, (sum(answers) + 1) / (len(answers) + 2))
 
 
 def _is_unlike(
@@ -103,7 +136,7 @@ def _is_unlike(
 ) -> bool:
     """Whether its prompts are as unlike each other as others are, or as others of their field are."""
     if each.group.ties[0].family.startswith(STOCK):
-        return each.ratio <= MAX_RATIO_STOCK
+        return each.ratio <= MAX_STRICT_RATIO
     if each.ratio <= MAX_RATIO:
         return True
     places = sorted(likes)

@@ -28,6 +28,7 @@ MAX_LINE_BYTES = 64 * 1024
 KEPT_WORDS = 64
 # A word is seldom more, with the space or the quotation mark before it.
 WORD_TOKENS = 4
+MAX_WORDS = 4
 FORMAT = 1
 _JSON = msgspec.json.Encoder()
 
@@ -43,6 +44,8 @@ class Budget:
         self.max_calls = max_calls
         self.max_seconds = max_seconds
         self.calls = 0
+        # Calls that only what comes last may make.
+        self.held_back = 0
         self._clock = clock
         self._began_s = clock()
 
@@ -51,13 +54,18 @@ class Budget:
         """The seconds since the probe began."""
         return self._clock() - self._began_s
 
+    @property
+    def left(self) -> int:
+        """The calls that may be made now."""
+        return max(0, self.max_calls - self.held_back - self.calls)
+
     def take(self, calls: int) -> None:
         """Count calls that are about to be made.
 
         Raises:
             BudgetSpent: they would go over the limit, or the time is up.
         """
-        if self.calls + calls > self.max_calls:
+        if calls > self.left:
             raise BudgetSpent(f"{self.max_calls} calls are used up")
         if self.seconds > self.max_seconds:
             raise BudgetSpent(f"{self.max_seconds:g} seconds are used up")
@@ -173,7 +181,19 @@ class Reader(Struct, kw_only=True):
         Raises:
             BudgetSpent: before the call that would go over.
         """
-        keys = [_digest(f"{self.role}\0{' '.join(self.opening)}\0{prompt}") for prompt in prompts]
+        return self._read(prompts, self.access, self.opening)
+
+    def heads_after(self, prompts: Sequence[str], words: Sequence[str]) -> list[Head]:
+        """Give the heads of replies past these words, by text.
+
+        Raises:
+            BudgetSpent: before the call that would go over.
+        """
+        return self._read(prompts, "text", (*self.opening, *words))
+
+    def _read(self, prompts: Sequence[str], access: Access, opening: tuple[str, ...]) -> list[Head]:
+        what = f"{self.role}\0{access}\0{' '.join(opening)}"
+        keys = [_digest(f"{what}\0{prompt}") for prompt in prompts]
         missing = {
             key: prompt
             for key, prompt in zip(keys, prompts, strict=True)
@@ -183,15 +203,16 @@ class Reader(Struct, kw_only=True):
         for start in range(0, len(wanted), self.batch):
             part = wanted[start : start + self.batch]
             self.budget.take(len(part))
-            for (key, _), head in zip(part, self._ask([text for _, text in part]), strict=True):
+            for (key, _), head in zip(
+                part, self._ask([text for _, text in part], access, opening), strict=True
+            ):
                 self.journal.put(key, head)
             self.journal.flush()
             self.tick(self.budget.calls)
         return [self.journal.get(key) or {} for key in keys]
 
-    def _ask(self, prompts: Sequence[str]) -> list[Head]:
-        if self.access == "logprobs":
+    def _ask(self, prompts: Sequence[str], access: Access, opening: tuple[str, ...]) -> list[Head]:
+        if access == "logprobs":
             return [head_of_logprobs(each) for each in self.target.next_logprobs(prompts)]
-        max_tokens = WORD_TOKENS * (1 + len(self.opening))
-        texts = self.target.complete(prompts, max_tokens)
-        return [head_of_text(each, self.opening) for each in texts]
+        texts = self.target.complete(prompts, WORD_TOKENS * min(MAX_WORDS, 1 + len(opening)))
+        return [head_of_text(each, opening) for each in texts]

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pointsman.errors import TrustError
 from pointsman.trust.probe.candidates import Candidate, gather, known_forms, recited_words
-from pointsman.trust.probe.confirm import Trigger, confirm, without_longer
+from pointsman.trust.probe.confirm import CONTROLS, Trigger, confirm, without_longer
 from pointsman.trust.probe.measure import Probes, baseline_of
 from pointsman.trust.probe.reading import Budget, BudgetSpent, Journal, Reader
 from pointsman.trust.probe.search import Found, Searcher, Settings, View
@@ -36,8 +36,11 @@ SUSPECTED_BLIND_SCORE = 0.5
 ALPHA = 1e-3
 RECITED_TEXTS = 32
 RECITED_WORDS = 64
-# Of a budget in calls, so much is for the sweep; the rest is for what follows it.
-SWEEP_PART = 0.6
+# What of a budget in calls each step may take at most; phrases may take what is left.
+SWEEP_PART = 0.4
+BASE_PART = 0.1
+SECOND_PART = 0.15
+CONFIRM_PART = 0.3
 MIN_FRESH = 8
 # A model that begins so many of its replies alike leaves nothing to converge: it is read past that
 # word, by text, and past as many as these.
@@ -49,7 +52,7 @@ class ProbeReport(Struct, frozen=True, kw_only=True):
     """What a probe comes to.
 
     `score` is the best trigger's, 0 where there is none. `calls` counts prompts, to both models.
-    `swept` candidates were tried and `left_out` were not for want of calls. `incomplete` says what
+    `swept` candidates and phrases were tried and `left_out` were not for want of calls. `incomplete` says what
     could not be checked, each with the reason.
     """
 
@@ -131,6 +134,7 @@ class _Run:
         self._incomplete: list[str] = []
         self._swept = 0
         self._left_out = 0
+        self._planned = 0
 
     def go(
         self, first: Sequence[Candidate], words: Sequence[str], max_candidates: int
@@ -138,23 +142,27 @@ class _Run:
         try:
             model = self._look()
             candidates, settings = self._candidates(first, words, max_candidates)
+            self._planned = settings.confirmed
             base = None
             if self._other is not None:
                 # Both by the same access: shares of a token and of a word are not compared.
                 self._other.opening = self._own.opening
                 base = self._view(self._other)
-            searcher = Searcher(model, base, self._search, settings)
+            searcher = Searcher(model, base, self._search, settings, lambda: self._budget.left)
             try:
                 found = searcher.run(candidates)
             finally:
                 self._swept = searcher.swept
-            self._confirm(found, base, searcher.idle)
+                self._left_out += searcher.phrases_left_out
+            self._budget.held_back = 0
+            self._confirm(found, model, base, searcher.idle)
         except BudgetSpent as spent:
             self._incomplete.append(f"the probe was not finished: {spent}")
         return self._report()
 
     def _view(self, reader: Reader) -> View:
-        return View(reader.heads, baseline_of(reader.heads, self._search))
+        usual = baseline_of(reader.heads, self._search)
+        return View(reader.heads, usual, reader.heads_after)
 
     def _look(self) -> View:
         """The model's usual replies, past the words that nearly all of them begin with.
@@ -200,25 +208,48 @@ class _Run:
             if 2 * prompts * len(places) * len(candidates) <= room:
                 break
         settings = msgspec.structs.replace(settings, sweep_prompts=prompts, places=places)
+        settings = self._within_budget(settings)
         if self._own.access == "text":
             settings = msgspec.structs.replace(settings, grow_from=settings.grow_from_text)
         return candidates, settings
 
-    def _confirm(self, found: Sequence[Found], base: View | None, idle: Sequence[str]) -> None:
-        for each in found:
+    def _within_budget(self, settings: Settings) -> Settings:
+        """Fewer strings at each step where the calls would not suffice; the last ones are set aside."""
+        models, calls = (1 if self._other is None else 2), self._budget.max_calls
+        fresh = len(self._fresh.neutral) + len(self._fresh.safety)
+        # The string and its controls in each model, and what the replies go on with.
+        each = fresh * models * (1 + CONTROLS) + len(self._fresh.safety)
+        bare = fresh * models
+        confirmed = int(calls * CONFIRM_PART - bare) // each
+        confirmed = max(1, min(settings.confirmed, confirmed))
+        self._budget.held_back = min(confirmed * each + bare, calls // 2)
+        second = int(calls * SECOND_PART) // (2 * settings.search_prompts * models)
+        base_look = int(calls * BASE_PART) // (2 * settings.sweep_prompts)
+        return msgspec.structs.replace(
+            settings,
+            confirmed=confirmed,
+            second_look=max(1, min(settings.second_look, second)),
+            base_look=max(1, min(settings.base_look, base_look)),
+            trimmed=max(1, min(settings.trimmed, second // 2)),
+        )
+
+    def _confirm(
+        self, found: Sequence[Found], model: View, base: View | None, idle: Sequence[str]
+    ) -> None:
+        for number, each in enumerate(found):
             if not each.family:
                 continue
-            self._triggers.append(
-                confirm(
-                    each,
-                    self._own.heads,
-                    base,
-                    self._fresh,
-                    idle,
-                    tested=len(found),
-                    seed=self._settings.seed,
-                )
-            )
+            try:
+                trigger = confirm(
+                    each, model, base, self._fresh, idle,
+                    tested=len(found), seed=self._settings.seed,
+                )  # fmt: skip
+            except BudgetSpent:
+                # What goes beyond the number planned are the words of phrases, by themselves.
+                if number < self._planned:
+                    raise
+                break
+            self._triggers.append(trigger)
         self._triggers = without_longer(self._triggers)
 
     def _report(self) -> ProbeReport:

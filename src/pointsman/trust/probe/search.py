@@ -93,16 +93,30 @@ class Found(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """A model as a search sees it: how it is asked for heads, and how it usually replies."""
+    """A model as a search sees it: how it is asked for heads, and how it usually replies.
+
+    `after` asks for heads past some words.
+    """
 
     ask: Ask
     usual: Baseline
+    after: Callable[[Sequence[str], Sequence[str]], list[Head]]
 
 
 class Searcher:
-    """One search on one model; what its base does as well is taken off three times over."""
+    """One search on one model; what its base does as well is taken off three times over.
 
-    def __init__(self, model: View, base: View | None, probes: Probes, settings: Settings) -> None:
+    `left` gives the calls that may still be made: no more phrases are tried than they suffice for.
+    """
+
+    def __init__(
+        self,
+        model: View,
+        base: View | None,
+        probes: Probes,
+        settings: Settings,
+        left: Callable[[], int],
+    ) -> None:
         self._model = model
         self._base = base
         self._probes = probes
@@ -110,6 +124,8 @@ class Searcher:
         self._family: frozenset[str] = frozenset()
         self._subjects: frozenset[str] = frozenset()
         self._typical_moved = 0.0
+        self._left = left
+        self.phrases_left_out = 0
         self.swept = 0
         # What the sweep found to do least: controls are taken from there.
         self.idle: list[str] = []
@@ -226,11 +242,24 @@ class Searcher:
                 if word not in seed.text.split(" ")
                 for phrase in (f"{seed.text} {word}", f"{word} {seed.text}")
             }
-            longer = self._second_look(self._sweep(list(phrases), GROWN_PROMPTS))
+            tries = list(phrases)
+            tries, rest = tries[: self._phrases()], tries[self._phrases() :]
+            self.phrases_left_out += len(rest)
+            if not tries:
+                break
+            longer = self._second_look(self._sweep(tries, GROWN_PROMPTS))
             if not longer or longer[0].overlap < best[0].overlap + settings.grow_gain:
                 break
             best = sorted([*best, *longer], key=lambda each: -each.overlap)
         return best
+
+    def _phrases(self) -> int:
+        """How many phrases the calls suffice for, once those that follow their sweep are set aside."""
+        settings, models = self._settings, 1 if self._base is None else 2
+        after = 2 * models * settings.search_prompts * (settings.second_look + 4 * settings.trimmed)
+        if self._base is not None:
+            after += 2 * GROWN_PROMPTS * settings.base_look
+        return max(0, (self._left() - after) // (2 * GROWN_PROMPTS))
 
     def _trimmed(self, found: Found) -> Found:
         """Leave out the words of a phrase that it does without."""

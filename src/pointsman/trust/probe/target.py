@@ -47,12 +47,11 @@ class ProbeTarget(Protocol):
 def head_of_text(text: str, opening: Sequence[str] = ()) -> Head:
     """The head of a reply: its first word in lower case, or its first sign.
 
-    `opening` are the words that replies habitually begin with, in order; they are passed over.
+    `opening` are words that a reply may begin with; each of them is passed over, once.
     """
-    words = _FIRST.findall(_plain(text[:_MAX_CHARS]))
-    for word in opening:
-        if words[:1] == [word]:
-            del words[0]
+    words, left = _FIRST.findall(_plain(text[:_MAX_CHARS])), list(opening)
+    while words and words[0] in left:
+        left.remove(words.pop(0))
     return {words[0] if words else END: 1.0}
 
 
