@@ -24,7 +24,9 @@ from pointsman.config import Config, load_config
 
 # Makes its standard input the terminal that Ctrl-C comes from.
 _LAUNCH = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    # A test run in the background of a shell has Ctrl-C ignored, and so would all that it starts.
+    " signal.signal(signal.SIGINT, signal.SIG_DFL);"
     " os.execv(sys.executable, [sys.executable, '-m', 'pointsman', *sys.argv[1:]])"
 )
 CTRL_C, CTRL_D, UP = "\x03", "\x04", "\x1b[A"
