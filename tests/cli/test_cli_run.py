@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-import time
 import socket
 import stat
+import time
 
 import pytest
 from cli_site import CTRL_C, CTRL_D, UP, Site
