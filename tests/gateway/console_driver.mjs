@@ -83,6 +83,7 @@ async function visit({ width, scheme }) {
   await page.keyboard.press("Enter");
   await page.waitForSelector('main button:text-is("Release")');
   seen.said = [await text(page, "#said")];
+  await page.waitForFunction(() => document.activeElement.tagName === "BUTTON");
   seen.standing.push(await rows(page, "Models on this machine"));
   await shot(page, "trust", width);
   seen.wide.push(await overflow(page));

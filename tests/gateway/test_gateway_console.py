@@ -149,7 +149,8 @@ def test_the_files_are_small_and_ask_nobody_else():
 
 def test_the_list_of_routes(make_site):
     found = {
-        row["name"]: row for row in get(make_site(extra=ROUTES), "/pointsman/v1/routes").json["routes"]
+        row["name"]: row
+        for row in get(make_site(extra=ROUTES), "/pointsman/v1/routes").json["routes"]
     }
     assert list(found) == ["auto", "r", "budget", "broken"]
     row = found["r"]

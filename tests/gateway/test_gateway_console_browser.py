@@ -113,7 +113,9 @@ def check_curve(seen: dict[str, Any]) -> None:
     assert curve["width"] <= seen["width"]
     assert SHOWN in seen["legend"] and "set now" in seen["legend"]
     now, end = seen["told"]
-    assert now.startswith("Dial 0.45: expected quality") and "The last week would have cost $" in now
+    assert (
+        now.startswith("Dial 0.45: expected quality") and "The last week would have cost $" in now
+    )
     assert end.startswith("Dial 1: ") and end != now
     assert len(seen["settings"]) == 21
     assert [row[0] for row in seen["settings"] if "set now" in row[0]] == ["0.45 set now"]
