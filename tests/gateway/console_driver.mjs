@@ -27,13 +27,13 @@ async function visit({ width, scheme }) {
     (event) => window.violated(`${event.effectiveDirective} ${event.blockedURI}`)));
   await page.goto(task.address);
   if (task.key) seen.key = await giveKey(page, task.key);
-  await settled(page);
+  await settled(page, "Overview");
   seen.overview = await text(page, "main");
   await shot(page, "overview", width);
 
   await page.click("nav a[href='#/routes']");
   await page.waitForSelector(".chart svg");
-  await settled(page);
+  await settled(page, "Routes");
   seen.routes = await text(page, "main section:first-of-type");
   seen.curve = await page.evaluate(() => {
     const svg = document.querySelector(".chart svg");
@@ -66,28 +66,33 @@ async function visit({ width, scheme }) {
 
   await page.focus("nav a[href='#/trust']");
   await page.keyboard.press("Enter");
-  await settled(page);
+  await settled(page, "Trust");
   seen.standing = [await rows(page, "Models on this machine")];
-  await page.click('main button:text-is("Verify")');
-  await page.waitForSelector("details");
+  await page.click("button[aria-label='Verify local:odd']");
+  await page.waitForSelector(".finding");
+  seen.finding = await text(page, ".finding");
+  await page.click("button[aria-label='Verify local:tiny']");
+  await page.waitForSelector("text=nothing found in what was looked at");
+  await settled(page, "Trust");
   seen.standing.push(await rows(page, "Models on this machine"));
-  await page.click('main button:text-is("Quarantine")');
+  await page.click("button[aria-label='Quarantine local:tiny']");
   await page.waitForSelector("dialog[open]");
   await page.keyboard.press("Escape");
   await page.waitForSelector("dialog", { state: "detached" });
-  await page.click('main button:text-is("Quarantine")');
+  await page.click("button[aria-label='Quarantine local:tiny']");
   await page.waitForSelector("dialog[open]");
   seen.focused = await page.evaluate(() => document.activeElement.id);
   await page.keyboard.type(task.reason);
   await shot(page, "asked", width);
   await page.keyboard.press("Enter");
-  await page.waitForSelector('main button:text-is("Release")');
+  await page.waitForSelector("button[aria-label='Release local:tiny']");
   seen.said = [await text(page, "#said")];
+  await page.waitForFunction(() => document.activeElement.tagName === "BUTTON");
   seen.standing.push(await rows(page, "Models on this machine"));
   await shot(page, "trust", width);
   seen.wide.push(await overflow(page));
-  await page.click('main button:text-is("Release")');
-  await page.waitForSelector('main button:text-is("Quarantine")');
+  await page.click("button[aria-label='Release local:tiny']");
+  await page.waitForSelector("button[aria-label='Quarantine local:tiny']");
   seen.said.push(await text(page, "#said"));
   seen.standing.push(await rows(page, "Models on this machine"));
   seen.images = await page.evaluate(() => document.querySelectorAll("main img, main script, main b").length);
@@ -110,8 +115,9 @@ async function giveKey(page, key) {
   return asked;
 }
 
-async function settled(page) {
-  await page.waitForFunction(() => document.querySelector("h1") && !document.querySelector("[aria-busy]"));
+async function settled(page, title) {
+  await page.waitForFunction((wanted) => document.querySelector("h1")?.textContent === wanted
+    && !document.querySelector("[aria-busy]"), title);
 }
 
 async function text(page, selector) {

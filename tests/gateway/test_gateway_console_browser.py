@@ -43,6 +43,8 @@ share = 0.5
 dial = 0.8
 [local.models.tiny]
 path = "{model}"
+[local.models.odd]
+path = "{odd}"
 {more}
 """
 KEY = "let-me-in"
@@ -70,7 +72,9 @@ def drive(site: Any, folder: Path, views: list[dict[str, Any]], **task: Any) -> 
 
 def config_of(folder: Path, more: str = "") -> str:
     model = write_llama(folder / "tiny.gguf")
-    return CONFIG.format(strange=STRANGE, model=model, more=more)
+    odd = folder / "odd.gguf"
+    odd.write_bytes(model.read_bytes() + b"PK\x03\x04")
+    return CONFIG.format(strange=STRANGE, model=model, odd=odd, more=more)
 
 
 @pytest.fixture
@@ -141,8 +145,11 @@ def check_explained(seen: dict[str, Any]) -> None:
 
 
 def check_trust(seen: dict[str, Any]) -> None:
-    before, checked, aside, after = (rows[0] for rows in seen["standing"])
-    assert before[0] == "local:tiny"
+    names = [[row[0] for row in rows] for rows in seen["standing"]]
+    assert names == [["local:odd", "local:tiny"]] * 4
+    assert "What to do: " in seen["finding"] and ": gguf-" in seen["finding"]
+    assert seen["standing"][1][0][1] == "refused"
+    _, checked, aside, after = (rows[1] for rows in seen["standing"])
     assert "nothing found" in checked[2] and checked[1] == "accepted"
     assert (aside[1], after[1]) == ("in quarantine", "accepted")
     assert SHOWN in aside[2]

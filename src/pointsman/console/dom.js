@@ -3,6 +3,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const MAX_CHARS = 2000;
+const fillings = new WeakMap();
 // Characters that cannot be seen, or turn the order of others about.
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}]/gu;
 
@@ -62,15 +63,20 @@ export function table(caption, columns, rows, { stack = false } = {}) {
   return el("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" }, made);
 }
 
-/** Fill a node with what `work` gives, once it is there, or with why it is not. */
+/** Fill a node with what `work` gives, once it is there, or with why it is not; the last call counts. */
 export async function fill(node, work) {
+  const own = {};
+  fillings.set(node, own);
   node.setAttribute("aria-busy", "true");
   if (!node.hasChildNodes()) node.append(el("p", { class: "quiet" }, "Loading…"));
+  let found;
   try {
-    node.replaceChildren(...[await work()].flat(Infinity).filter(Boolean));
+    found = [await work()].flat(Infinity).filter(Boolean);
   } catch (error) {
-    node.replaceChildren(el("p", { class: "wrong", role: "alert" }, error.message));
+    found = [el("p", { class: "wrong", role: "alert" }, error.message)];
   }
+  if (fillings.get(node) !== own) return;
+  node.replaceChildren(...found);
   node.removeAttribute("aria-busy");
 }
 

@@ -66,7 +66,11 @@ function actions(model, reload) {
       const button = event.currentTarget;
       button.disabled = true;
       try {
-        if (await work()) await reload();
+        if (await work()) {
+          await reload();
+          // The button that was pressed is gone with its table; who goes by keys stays at this model.
+          document.querySelector(`button[aria-label="${CSS.escape(`Verify local:${model.name}`)}"]`)?.focus();
+        }
       } catch (error) {
         say(error.message);
       } finally {
