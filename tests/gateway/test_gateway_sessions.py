@@ -26,6 +26,8 @@ def make_session(make_site, monkeypatch):
         monkeypatch.setattr("pointsman.routing.default_classifier", lambda: reader)
         # The size of the requests, which grow, is not to move the dial here.
         monkeypatch.setattr("pointsman.router.dial.PRIOR", 1e12)
+        # Nor is what the fake bills for its few words to be learned as the price of a turn.
+        monkeypatch.setattr("pointsman.router.online.Learner.paid", lambda self, *bill: False)
         provider = PROVIDERS[dialect]
         # Prompts cost the same with both, lest the run's length decide.
         extra = f"""

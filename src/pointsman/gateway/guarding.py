@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointsman.carry import Spent
 from pointsman.classifiers import plain
+from pointsman.dialects.ollama import OLLAMA
 from pointsman.errors import BlockedByGuard, RequestError
 from pointsman.gateway.ambiguity import refuse_ambiguous
 from pointsman.gateway.exchange import Exchange
@@ -43,7 +44,7 @@ async def guard_chat(guards: Guards, exchange: Exchange, asked: Asked) -> tuple[
             if asked.own_form is not None:
                 texts = with_suffix(texts, tree)
     # Ollama's bodies never go on as they are: what goes on is the chat.
-    rewritten = asked.dialect.name == "ollama"
+    rewritten = asked.dialect is OLLAMA
     pieces: list[Said] | None = []
     if guards.reads_pieces:
         pieces = _chat_pieces(asked, tree) if rewritten else _pieces(tree)
