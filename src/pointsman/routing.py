@@ -23,6 +23,7 @@ from pointsman.curves import WEEK_S, traffic_scale
 from pointsman.errors import MissingExtra, PointsmanError, RouteError
 from pointsman.outcomes import Outcomes
 from pointsman.resolve import Candidate, Plan
+from pointsman.router.ability import blended_usd_per_mtok
 from pointsman.router.budget import DAY_S, Budget
 from pointsman.router.classifier import OnnxClassifier, default_classifier
 from pointsman.router.conversation import Conversations, conversation_key
@@ -329,8 +330,9 @@ class Routing:
     ) -> tuple[float, float | None, str]:
         """The dial, the weight of a dollar that follows from it, and what was set in its place."""
         plan, spec, scale = ticket.plan, ticket.plan.spec, bench.scale
-        # Requests that are dearer than the calibration's make each dollar weigh less.
-        size = self._gauge(plan).factor
+        # Requests that are dearer than the calibration's make each dollar weigh less, and so do bills
+        # that are higher than expected: the dial is about shares.
+        size = self._gauge(plan).factor * self._billed(plan, bench)
         if dial is None and not plan.asked_dial:
             if spec.quality is not None:
                 if scale is None:
@@ -346,6 +348,17 @@ class Routing:
         at = plan.dial if dial is None else dial
         found = bench.weight(at)
         return at, None if found is None else found / size, ""
+
+    def _billed(self, plan: Plan, bench: Bench) -> float:
+        """What the candidates cost together for each dollar expected of them, 1 before any bill."""
+        if not self.outcomes.learner.knows:
+            return 1.0
+        expected = actual = 0.0
+        for card in bench.cards:
+            price = blended_usd_per_mtok(card) or 0.0
+            expected += price
+            actual += price * self.outcomes.learner.factor(plan.route or "", card.ref)
+        return actual / expected if expected > 0.0 else 1.0
 
     def _gauge(self, plan: Plan) -> Gauge:
         found = self._gauges.get(plan.route or "")

@@ -210,6 +210,11 @@ class Learner:
         while len(self.state.costs) > MAX_ARMS:
             del self.state.costs[next(iter(self.state.costs))]
 
+    def factor(self, route: str, ref: str) -> float:
+        """What an answer of a candidate costs for each dollar that was expected; 1 before any bill."""
+        found = self.state.costs.get(_key(route, ref))
+        return 1.0 if found is None else found.factor
+
     def _belief(
         self, route: str, ref: str, x: tuple[float, ...], prior: tuple[float, ...]
     ) -> tuple[float, float, float]:
