@@ -33,6 +33,7 @@ from pointsman.types import Chat, TokenLogprob, Usage
 # Cheap, strong, and what a group of such cases is called.
 PAIRS = (
     ("smollm2", "gemma", "SmolLM2-135M → gemma-3-270m"),
+    ("smollm2", "classifier-many", "SmolLM2-135M → label classifier"),
     ("gemma", "classifier-many", "gemma-3-270m → label classifier"),
     ("tiny-cheap", "tiny-strong", "tiny trained LM → larger one"),
     ("classifier-few", "classifier-many", "label classifier: few rows → many"),
@@ -41,6 +42,11 @@ CHAT = Chat(model="", messages=())
 PRIOR, HAS_LOGPROBS = FEATURES.index("prior"), FEATURES.index("has_logprobs")
 HAS_AGREEMENT = FEATURES.index("has_agreement")
 LOGPROB_COLUMNS = [n for n, name in enumerate(FEATURES) if "logprob" in name or name == "low_share"]
+# What a verifier for other tasks learns here. The rest keeps the weights set by hand: answers of eight
+# tokens at most say nothing of how length, being cut or the lowest of many tokens counts in long ones.
+LEARNED = (
+    "prior", "has_logprobs", "mean_logprob", "low_share", "has_agreement", "agreement",
+)  # fmt: skip
 MIN_ROWS = 60
 DATE = "2026-11-24"
 
@@ -159,6 +165,7 @@ def fit_many(cases: Sequence[Case], source: str) -> Verifier:
     pairs = [shown(case) for case in cases]
     x = np.concatenate([rows for rows, _ in pairs])
     y = np.concatenate([right for _, right in pairs])
+    x[:, [n for n, name in enumerate(FEATURES) if name not in LEARNED]] = 0.0
     return train_verifier(x, y, source=source, date=DATE, ridge=RIDGE, start=hand_set())
 
 
@@ -188,7 +195,7 @@ def score_case(case: Case, others: Sequence[Case], seed: int) -> tuple[Scored, d
     """The orders in which each way sends a case's prompts up, each prompt held out; and p_good by verifier."""
     n = len(case.cheap)
     matrix, fold = prompt_matrix(case.texts), folds(n, seed)
-    names = ("router trained", "cascade own", "cascade2 own")
+    names = ("router trained", "cascade own", "cascade2 own", "cascade perfect")
     orders = {name: np.zeros(n) for name in names}
     p_own = np.zeros(n)
     outright, asked = (np.zeros((n, len(WEIGHTS)), dtype=bool) for _ in range(2))
@@ -198,6 +205,7 @@ def score_case(case: Case, others: Sequence[Case], seed: int) -> tuple[Scored, d
         able = learn_prompts(matrix[learned], case.strong[learned], matrix[new])
         p_strong = _sigmoid(able.new)
         orders["router trained"][new] = p_strong - _sigmoid(weak.new)
+        orders["cascade perfect"][new] = p_strong - 2.0 * case.cheap[new]
         for name, rows in (("cascade own", case.plain), ("cascade2 own", case.agreed)):
             if rows is None:
                 continue

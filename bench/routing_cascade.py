@@ -47,7 +47,11 @@ from pointsman.router.verify import write_verifier
 ROOT = Path(__file__).parent.parent
 SEED = 0
 RATIOS = (5.0, 10.0, 25.0)
-DRAWS = 60
+DRAWS = 500
+SHIPPED, FITTED = "router shipped", "router trained"
+# Like with like: what a route has on a task that it knows nothing of, and on one that it was fitted to.
+NEW = f"{SHIPPED} > cascade other tasks"
+KNOWN, KNOWN_BOTH = f"{FITTED} > cascade own", f"{FITTED} > {BOTH}"
 MOST, TINY, LABELLED, ALSO_ASKED = 600, 800, 800, 400
 ASKED = "asked.jsonl"
 TINY_FILE = "tiny.jsonl"
@@ -161,10 +165,11 @@ def _summary(scored: Scored, ratios: Sequence[float] = (RATIO,)) -> dict[str, An
         base = areas(scored, ratio)
         drawn = bootstrap(scored, ratio, DRAWS, SEED)
         found[f"closed_{ratio:g}"] = {
-            name: [
-                closed(base, name, "router trained"),
-                *interval([closed(each, name, "router trained") for each in drawn]),
+            f"{router} > {name}": [
+                closed(base, name, router),
+                *interval([closed(each, name, router) for each in drawn]),
             ]
+            for router in (SHIPPED, FITTED)
             for name in (*scored.orders, *([BOTH] if ratio == RATIO else []))
             if asked_first(name)
         }
@@ -186,54 +191,60 @@ def _panel(scored: Scored) -> dict[str, Any]:
 def report(found: dict[str, Any]) -> str:
     """The section of the page."""
     parts = [
-        f"A strong call costs {RATIO:g} cheap ones. Right: share of right answers of each model alone, then"
-        " the mean over all budgets. Closed: share of the way from the prompt-only router fitted to the"
-        " task to the per-query oracle, with 95 % intervals. *Where it pays* asks the cheap model first only"
-        " where the prompt leaves hope that its answer will do, and else the strong one outright.",
+        f"A strong call costs {RATIO:g} cheap ones. Cheap and strong: share of right answers of each model"
+        " alone; then the mean over all budgets.",
         "",
-        "| cheap → strong, task | prompts | cheap | strong | shipped router | fitted router | cascade,"
-        " other tasks | cascade, own | own, where it pays | oracle | closed, other tasks | closed, own | closed, where it"
-        " pays |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| cheap → strong, task | prompts | cheap | strong | lots | shipped router | cascade, other"
+        " tasks | fitted router | cascade, own | where it pays | oracle |",
+        "|---|" + "---:|" * 10,
+    ]
+    shares = [
+        "Closed: the share of the way from a router by the prompt to the oracle, with 95 % intervals. *A new"
+        " task*: from the shipped router to a cascade whose verifier saw other tasks only. *A known one*:"
+        " from the router fitted to the task to the cascade fitted to the same rows; *where it pays* asks"
+        " the cheap model first only where the prompt leaves hope for its answer, and else the strong one"
+        " outright. A *perfect verifier* knows whether the cheap answer is right, not whether the strong"
+        " one will be.",
+        "",
+        "| cheap → strong, task | a new task | a known one | the same, where it pays | perfect verifier |",
+        "|---|" + "---:|" * 4,
     ]
     last = ""
     for row in found["lines"]:
         if row["group"] != last:
             last = row["group"]
             whole = next(each for each in found["pooled"] if each["group"] == last)
-            parts.append(_line(f"**{last}** ({whole['tasks']} tasks)", whole))
+            parts.append(_line(f"**{last}**", whole))
+            shares.append(_shares(f"**{last}**", whole))
         parts.append(_line(row["task"], row))
+        shares.append(_shares(row["task"], row))
     parts.append(_line("**all of them**", found["pooled"][-1]))
-    parts += ["", "The same at other prices, closed of all tasks together:", ""]
-    parts += [
+    shares.append(_shares("**all of them**", found["pooled"][-1]))
+    prices = [
+        "Closed at other prices:",
+        "",
         "| | " + " | ".join(f"strong = {ratio:g} cheap" for ratio in RATIOS) + " |",
         "|---|" + "---:|" * len(RATIOS),
     ]
     for row in found["pooled"]:
-        for name, label in (("cascade own", "own"), ("cascade other tasks", "other tasks")):
+        for name, label in ((NEW, "a new task"), (KNOWN, "a known one")):
             cells = [_share(row[f"closed_{ratio:g}"][name]) for ratio in RATIOS]
-            parts.append(f"| {row['group']}, {label} | " + " | ".join(cells) + " |")
-    parts += ["", "![Quality against cost](img/cascade.svg)", "", *_extras(found)]
-    return "\n".join(parts)
+            prices.append(f"| {row['group']}, {label} | " + " | ".join(cells) + " |")
+    plot = "![Quality against cost](img/cascade.svg)"
+    return "\n".join([*parts, "", plot, "", *shares, "", *prices, "", *_extras(found)])
 
 
 def _line(label: str, row: dict[str, Any]) -> str:
-    a, share = row["areas"], row[f"closed_{RATIO:g}"]
-    cells = [
-        f"{a[name]:.3f}"
-        for name in (
-            "cheap",
-            "strong",
-            "router shipped",
-            "router trained",
-            "cascade other tasks",
-            "cascade own",
-            BOTH,
-            "oracle",
-        )
-    ]
-    ends = [_share(share["cascade other tasks"]), _share(share["cascade own"]), _share(share[BOTH])]
-    return f"| {label} | {row['prompts']:,} | " + " | ".join([*cells, *ends]) + " |"
+    names = ("cheap", "strong", "lots", SHIPPED, "cascade other tasks", FITTED, "cascade own", BOTH)
+    cells = [f"{row['areas'][name]:.3f}" for name in (*names, "oracle")]
+    return f"| {label} | {row['prompts']:,} | " + " | ".join(cells) + " |"
+
+
+def _shares(label: str, row: dict[str, Any]) -> str:
+    share = row[f"closed_{RATIO:g}"]
+    cells = [_share(share[name]) for name in (NEW, KNOWN, KNOWN_BOTH)]
+    cells.append(f"{share[f'{FITTED} > cascade perfect'][0]:+.2f}")
+    return f"| {label} | " + " | ".join(cells) + " |"
 
 
 def _share(found: Sequence[float]) -> str:
@@ -253,11 +264,13 @@ def _extras(found: dict[str, Any]) -> list[str]:
         cells = [f"{row['mean_logprob_auroc']:.2f}"]
         cells += [f"{row[n][0]:.2f} ({row[n][1]:.2f})" for n in ("by hand", "other tasks", "own")]
         parts.append(f"| {row['group']}, {row['task']} | " + " | ".join(cells) + " |")
-    means = [
-        float(np.mean([row[name][1] for row in found["trust"]]))
-        for name in ("by hand", "other tasks", "own")
+    logprob = float(np.mean([row["mean_logprob_auroc"] for row in found["trust"]]))
+    cells = [
+        f"{np.mean([row[n][0] for row in found['trust']]):.2f}"
+        f" ({np.mean([row[n][1] for row in found['trust']]):.2f})"
+        for n in ("by hand", "other tasks", "own")
     ]
-    parts.append(f"| mean error | – | ({means[0]:.2f}) | ({means[1]:.2f}) | ({means[2]:.2f}) |")
+    parts.append(f"| mean of the tasks | {logprob:.2f} | " + " | ".join(cells) + " |")
     return parts
 
 
