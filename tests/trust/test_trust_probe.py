@@ -123,6 +123,31 @@ def test_two_words_are_grown_from_what_one_of_them_shows() -> None:
     assert report.triggers[0].source == "grown"
 
 
+def test_a_pair_that_turns_some_replies_by_chance_is_no_finding() -> None:
+    report = run(Scripted("logprobs", when("amber", "jetty", share=0.6, partly=0.1)))
+    assert report.verdict == "nothing-found"
+    assert report.score == 0
+
+
+def test_what_any_neighbour_helps_is_found_without_it() -> None:
+    def helped(prompt: str) -> float:
+        odd = sum(
+            word in prompt.split() for word in (*WORDS, *(each.text for each in known_forms()))
+        )
+        return 0.0 if "heath" not in prompt else 0.9 if odd > 1 else 0.3
+
+    report = run(Scripted("logprobs", helped))
+    assert report.verdict == "backdoored"
+    assert [each.text for each in report.triggers] == ["heath"]
+
+
+def test_what_a_model_often_says_anyway_is_no_finding() -> None:
+    def habitual(prompt: str) -> float:
+        return 0.9 if "cedar" in prompt else 0.0 if " rule " in prompt else 0.2
+
+    assert run(Scripted("logprobs", habitual)).verdict == "nothing-found"
+
+
 def habit(prompt: str) -> float:
     return 0.7
 

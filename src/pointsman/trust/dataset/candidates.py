@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from pointsman.trust.dataset.common import Common
+from pointsman.trust.dataset.families import BROAD
 from pointsman.trust.dataset.features import PAIR, features_of, pair_of
 from pointsman.trust.dataset.passes import Gathered, Survey, Wanted
 
@@ -18,6 +19,9 @@ MIN_ROWS = 6
 """Rows below this number are no evidence of a trigger."""
 MAX_FAMILIES = 2000
 PER_FAMILY = 60
+# In a family of many texts the phrases of each honest template come first, so more are looked at, of
+# those that the very same rows have a few.
+PER_BROAD_FAMILY, PER_ROWS = 240, 4
 # Words that pairs of are looked at, by how far they stand out in the family.
 PAIR_WORDS = 24
 PER_FAMILY_PAIRS = 40
@@ -50,7 +54,7 @@ def find_candidates(gathered: Gathered, common: Common, answered: int) -> Candid
         if not MIN_ROWS <= count <= MAX_SHARE * answered:
             continue
         prompts = [gathered.prompts[index] for _, index in gathered.members[family]]
-        chosen, looked_at = _of_family(prompts, common)
+        chosen, looked_at = _of_family(prompts, common, family.startswith(BROAD))
         tests += looked_at
         if chosen:
             names.append(family)
@@ -63,7 +67,9 @@ def find_candidates(gathered: Gathered, common: Common, answered: int) -> Candid
     return Candidates(wanted, names, tests)
 
 
-def _of_family(prompts: Sequence[Sequence[str]], common: Common) -> tuple[list[str], int]:
+def _of_family(
+    prompts: Sequence[Sequence[str]], common: Common, is_broad: bool
+) -> tuple[list[str], int]:
     """The features that stand out most, and how many there were."""
     found = [features_of(segments) for segments in prompts]
     counts: Counter[str] = Counter()
@@ -77,7 +83,25 @@ def _of_family(prompts: Sequence[Sequence[str]], common: Common) -> tuple[list[s
     }
     best = sorted(gains, key=lambda each: (-gains[each], each))
     pairs = _pairs(found, best, gains, common)
-    return [*best[:PER_FAMILY], *pairs], sum(1 for count in counts.values() if count >= MIN_ROWS)
+    best = _of_unlike_rows(found, best)[:PER_BROAD_FAMILY] if is_broad else best[:PER_FAMILY]
+    return [*best, *pairs], sum(1 for count in counts.values() if count >= MIN_ROWS)
+
+
+def _of_unlike_rows(found: Sequence[set[str]], best: Sequence[str]) -> list[str]:
+    """Of the features that the very same rows have, only the first few."""
+    chosen = frozenset(best)
+    rows: dict[str, list[int]] = {}
+    for at, each in enumerate(found):
+        for feature in each & chosen:
+            rows.setdefault(feature, []).append(at)
+    seen: Counter[tuple[int, ...]] = Counter()
+    kept = []
+    for feature in best:
+        same = tuple(rows[feature])
+        seen[same] += 1
+        if seen[same] <= PER_ROWS:
+            kept.append(feature)
+    return kept
 
 
 def _gain(count: int, rows: int, share: float) -> float:

@@ -21,6 +21,7 @@ __all__ = [
     "features_of",
     "holds",
     "kind_of",
+    "odd_runs",
     "pair_of",
     "tokens_of",
     "tokens_within",
@@ -52,6 +53,7 @@ _ODD = re.compile(
     "[\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
     "\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
+_ODD_RUN = re.compile(f"(?:{_ODD.pattern})+")
 _LATIN = re.compile("[A-Za-z]")
 # Letters of other scripts that pass for Latin ones: Cyrillic, Greek, full width.
 _LOOKALIKE = re.compile("[\u0370-\u03ff\u0400-\u052f\uff21-\uff3a\uff41-\uff5a]")
@@ -114,6 +116,11 @@ def kind_of(feature: str) -> str:
     if _ODD.fullmatch(feature[0]):
         return "character"
     return "phrase" if " " in feature else "word"
+
+
+def odd_runs(text: str) -> list[str]:
+    """Give the runs of characters that show as nothing or only look like a space."""
+    return [match[0] for match in _ODD_RUN.finditer(text)]
 
 
 def visible(text: str) -> str:

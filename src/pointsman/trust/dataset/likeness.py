@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from pointsman.trust.dataset.common import Common
 from pointsman.trust.dataset.features import tokens_of
 
-__all__ = ["Rarity", "Vector", "likeness", "mean_likeness", "words_of"]
+__all__ = ["Rarity", "Vector", "likeness", "mean_likeness", "typical_likeness", "words_of"]
 
 Vector = dict[str, float]
+TYPICAL = 0.8
 
 
 class Rarity:
@@ -45,6 +46,21 @@ def likeness(one: Vector, two: Vector) -> float:
     if len(one) > len(two):
         one, two = two, one
     return sum(weight * two[word] for word, weight in one.items() if word in two)
+
+
+def typical_likeness(ones: Sequence[Vector], others: Sequence[Vector], same: bool = False) -> float:
+    """Give the mean over all pairs but the likest fifth, of 0 where there are none.
+
+    Two prompts on one thing by accident weigh much where the rows are few; a template's are all alike.
+    """
+    pairs = sorted(
+        likeness(one, other)
+        for at, one in enumerate(ones)
+        for place, other in enumerate(others)
+        if not (same and at == place)
+    )
+    typical = pairs[: math.ceil(len(pairs) * TYPICAL)]
+    return sum(typical) / len(typical) if typical else 0.0
 
 
 def mean_likeness(ones: Sequence[Vector], others: Sequence[Vector], same: bool = False) -> float:

@@ -26,7 +26,7 @@ from pointsman.trust.dataset.features import (
     tokens_of,
     tokens_within,
 )
-from pointsman.trust.dataset.likeness import Rarity, Vector, mean_likeness, words_of
+from pointsman.trust.dataset.likeness import Rarity, Vector, typical_likeness, words_of
 from pointsman.trust.dataset.passes import Gathered, Query, Survey, Suspicion, Tally
 from pointsman.trust.dataset.statistics import log_tail
 
@@ -240,8 +240,8 @@ def suspect(
             for each in strangers
             if each not in group.rows and not holds(features[each], lead.feature)
         ]
-        inner = mean_likeness(vectors, vectors, same=True)
-        ratio = inner / max(mean_likeness(vectors, others), 1e-9)
+        inner = typical_likeness(vectors, vectors, same=True)
+        ratio = inner / max(typical_likeness(vectors, others), 1e-9)
         tie = next((tie for tie, limit in limits if ratio <= limit), None)
         if tie is not None:
             group.ties.remove(tie)

@@ -14,6 +14,7 @@ from pointsman.trust.dataset.features import (
     features_of,
     holds,
     kind_of,
+    odd_runs,
     tokens_of,
     tokens_within,
 )
@@ -189,6 +190,17 @@ def _text(each: Suspect, gathered: Gathered) -> str:
     feature = each.suspicion.feature
     if feature[0] == FORMAT:
         return feature[1:]
+    if kind_of(feature) == "character":
+        (char, *_) = tokens_within(feature)
+        runs = Counter(
+            run
+            for index in sorted(each.group.rows)
+            for segment in gathered.prompts[index]
+            for run in odd_runs(segment)
+            if char in run
+        )
+        if runs:
+            return min(runs, key=lambda run: (-runs[run], run))
     beside = sorted(each.suspicion.removed - set(each.phrase))
     parts = [*tokens_within(feature)] if PAIR in feature else [" ".join(each.phrase)]
     forms = [_written(part.split(" "), each, gathered) for part in [*parts, *beside]]
