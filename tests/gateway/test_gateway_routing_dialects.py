@@ -31,6 +31,8 @@ def make_cascade(make_site, monkeypatch):
 
     def make(provider: str, *cheap: Answer):
         answers = iter(cheap)
+        # Gemini gives log-probabilities with its last piece alone: a shorter part has none to judge by.
+        held = 100 if provider == "g" else 3
 
         def reply(request):
             body = request.body
@@ -52,7 +54,7 @@ price = {{ input = 5.0, output = 20.0 }}
 candidates = ["cheap", "dear"]
 policy = "cascade"
 dial = 0.6
-holdback_tokens = 3
+holdback_tokens = {held}
 """,
         )
 
