@@ -69,7 +69,10 @@ class _Check:
 
     def _object(self, value: Mapping[str, Any], schema: Mapping[str, Any], depth: int) -> bool:
         required = schema.get("required")
-        if isinstance(required, list) and any(key not in value for key in required):
+        # A schema is a caller's: what is no name is required of nothing.
+        if isinstance(required, list) and any(
+            isinstance(key, str) and key not in value for key in required
+        ):
             return False
         properties = schema.get("properties")
         known: Mapping[str, Any] = properties if isinstance(properties, dict) else {}
