@@ -15,7 +15,6 @@ from pointsman.gateway.meter import Meter
 from pointsman.quarantine import RemoteQuarantine, remote_name
 from pointsman.testing import Answer, FakeProvider, Fault
 from pointsman.trust.canary import (
-    CanaryRecord,
     Limits,
     begun,
     due,
@@ -23,6 +22,7 @@ from pointsman.trust.canary import (
     next_s,
     versions_in,
 )
+from pointsman.trust.canary_record import CanaryRecord
 from pointsman.trust.probe.prompts import read_prompts
 from pointsman.trust.state import Quarantine, State
 from pointsman.types import Chat, Message, Text

@@ -25,7 +25,8 @@ from pointsman.trust.lock import (
     write_lock,
 )
 from pointsman.trust.policy import load_policy
-from pointsman.trust.verify import Subject, verify
+from pointsman.trust.subject import Subject
+from pointsman.trust.verify import verify
 
 VERDICT = Verdict("clean", (), 0, {"pointsman": "1"}, "2026-11-24T00:00:00Z")
 

@@ -15,7 +15,8 @@ from pointsman.config import load_config
 from pointsman.errors import TrustError
 from pointsman.trust.findings import merge
 from pointsman.trust.lock import LOCK_FILE, read_lock, with_model, write_lock
-from pointsman.trust.verify import Subject, locked_model, scan_subject
+from pointsman.trust.subject import Subject
+from pointsman.trust.verify import locked_model, scan_subject
 
 __all__ = ["command"]
 

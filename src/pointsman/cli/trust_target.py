@@ -11,7 +11,7 @@ from pointsman.config import Config, LocalModelConfig
 from pointsman.errors import LocalError, TrustError
 from pointsman.local.host import store_of
 from pointsman.local.verification import subject_of_model
-from pointsman.trust.verify import Subject
+from pointsman.trust.subject import Subject
 
 __all__ = ["find_subject", "ref_of"]
 

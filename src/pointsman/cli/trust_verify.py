@@ -23,7 +23,8 @@ from pointsman.trust.findings import Report, make_report, merge
 from pointsman.trust.lock import LOCK_FILE, read_lock
 from pointsman.trust.policy import Policy, load_policy
 from pointsman.trust.signing import Signer
-from pointsman.trust.verify import Part, Subject, Verified, scan_subject, verify
+from pointsman.trust.subject import Subject
+from pointsman.trust.verify import Part, Verified, scan_subject, verify
 
 __all__ = ["command"]
 

@@ -11,7 +11,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from pointsman.config import LOOPBACK_HOSTS, Config
 from pointsman.dialects import get_client_dialect
@@ -23,7 +23,6 @@ from pointsman.errors import (
     ProviderError,
     RequestError,
 )
-from pointsman.gateway.canaries import Canaries
 from pointsman.gateway.exchange import ClientGone, Exchange, Headers, Receive, Scope, Send
 from pointsman.gateway.meter import Meter
 from pointsman.gateway.origins import Origins
@@ -49,6 +48,9 @@ from pointsman.gateway.routes import (
     trust,
 )
 from pointsman.local.verification import check_pulled
+
+if TYPE_CHECKING:
+    from pointsman.gateway.canaries import Canaries
 
 __all__ = ["Gateway", "create_app"]
 
@@ -144,7 +146,9 @@ class Gateway:
         if config.trust.canary and config.trust.mode == "off":
             _log.warning('the canaries of trust.canary rest, since trust.mode is "off"')
         elif config.trust.canary:
-            self.canaries = Canaries(self.door, self.meter.spent)
+            from pointsman.gateway import canaries  # It brings the whole probe.
+
+            self.canaries = canaries.Canaries(self.door, self.meter.spent)
         self.ready = False
         self.max_body_bytes = config.server.max_body_bytes
         self._origins = Origins(config.server.allowed_origins)

@@ -22,9 +22,7 @@ from pointsman.quarantine import name_of
 from pointsman.resolve import Candidate
 from pointsman.trust.canary import (
     MAX_VERSIONS,
-    CanaryRecord,
     Limits,
-    Reason,
     begun,
     due,
     finished,
@@ -34,6 +32,7 @@ from pointsman.trust.canary import (
     stopped,
     versions_in,
 )
+from pointsman.trust.canary_record import CanaryRecord, Reason
 from pointsman.trust.probe.candidates import Candidate as Try
 from pointsman.trust.probe.prompts import read_prompts
 from pointsman.trust.probe.reading import BudgetSpent

@@ -13,7 +13,7 @@ from pointsman.local.manifest import MANIFEST
 from pointsman.local.store import LocalModel, ModelStore
 from pointsman.trust.findings import Report
 from pointsman.trust.state import Kept, Quarantine, State
-from pointsman.trust.verify import Subject, scan_subject
+from pointsman.trust.subject import Subject
 
 __all__ = ["check_model", "check_pulled", "keep_verdict", "set_aside", "subject_of_model"]
 
@@ -88,6 +88,8 @@ def check_model(
     Raises:
         TrustError: as `subject_of_model`, `scan_subject` and `keep_verdict`.
     """
+    from pointsman.trust.verify import scan_subject  # With it come the readers of every format.
+
     report = scan_subject(subject_of_model(model, store), None, progress, hashes=False).report
     keep_verdict(model, store, report, state, tools)
     return report

@@ -7,22 +7,20 @@ so it is small, and so many in 24 hours are the most.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from pointsman._sse import EventTooLarge, Parser
+from pointsman.trust.canary_record import CanaryRecord, Reason
 from pointsman.trust.probe.measure import Probes
 from pointsman.trust.probe.run import ProbeReport
 from pointsman.trust.probe.search import Settings
 
 __all__ = [
-    "CanaryRecord", "Limits", "Reason", "begun", "due", "finished", "next_s", "probes_of",
-    "settings_of", "stopped", "versions_in",
+    "Limits", "begun", "due", "finished", "next_s", "probes_of", "settings_of", "stopped",
+    "versions_in",
 ]  # fmt: skip
-
-Reason: TypeAlias = Literal["first", "schedule", "version"]
 
 DAY_S = 86_400.0
 # What could not be checked is tried again sooner.
@@ -42,30 +40,6 @@ class Limits(Struct, frozen=True):
     every_s: float
     max_per_day: int
     max_seconds: float
-
-
-class CanaryRecord(Struct, frozen=True, kw_only=True):
-    """What is kept of a canary. Times are Unix seconds, but for `at`, which is ISO 8601 in UTC.
-
-    `verdict` is the probe's, None before the first one. `versions` are those that were probed, the latest
-    last. `began_s` has the probes of the last 24 hours, `running_s` the one under way.
-    """
-
-    ref: str
-    verdict: str | None = None
-    score: float = 0.0
-    triggers: tuple[str, ...] = ()
-    reason: Reason | None = None
-    at: str = ""
-    at_s: float | None = None
-    calls: int = 0
-    seconds: float = 0.0
-    cost_usd: float | None = None
-    incomplete: tuple[str, ...] = ()
-    versions: tuple[str, ...] = ()
-    runs: int = 0
-    began_s: tuple[float, ...] = ()
-    running_s: float | None = None
 
 
 def due(

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from pointsman.errors import TrustError
-from pointsman.trust.canary import CanaryRecord
+from pointsman.trust.canary_record import CanaryRecord
 
 __all__ = ["Kept", "Quarantine", "State"]
 

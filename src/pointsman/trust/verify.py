@@ -26,9 +26,10 @@ from pointsman.trust.rules.provenance import (
 )
 from pointsman.trust.scan import Scanned, ScannedFile, scan_path
 from pointsman.trust.signing import SIGNATURE_FILE, Signer, check_signature
+from pointsman.trust.subject import Subject
 from pointsman.trust.template.compare import template_sha256
 
-__all__ = ["FileRow", "Part", "Subject", "Verified", "locked_model", "scan_subject", "verify"]
+__all__ = ["FileRow", "Part", "Verified", "locked_model", "scan_subject", "verify"]
 
 Part = Literal["scan", "provenance", "lock", "signature", "rows", "probe"]
 # Refs of sources whose names can come to mean something else.
@@ -36,19 +37,6 @@ HUBS = ("hf:",)
 _STATUS_RULES = {"changed": FILE_NOT_AS_LOCKED, "missing": FILE_GONE, "added": FILE_ADDED}
 
 Progress = Callable[[int, int | None], None]
-
-
-class Subject(Struct, frozen=True):
-    """A model that is to be verified. `paths` are the files and folders that make it up, each whole.
-
-    A single folder's files are named by their paths within it; several paths by their last parts.
-    `source` and `commit` say where it came from, where that is known.
-    """
-
-    name: str
-    paths: tuple[Path, ...]
-    source: str = ""
-    commit: str = ""
 
 
 class FileRow(Struct, frozen=True):
