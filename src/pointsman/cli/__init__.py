@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 import click
 import msgspec
 
+from pointsman.cli.lazy import LazyGroup
 from pointsman.errors import PointsmanError
 
 __all__ = ["cli", "main"]
@@ -35,18 +35,8 @@ _VERBS = {
 }
 
 
-class _Lazy(click.Group):
-    """Loads a verb's module when it is asked for, so that no verb pays for another's imports."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = _VERBS.get(cmd_name)
-        if module is None:
-            return None
-        command: click.Command = importlib.import_module(f"pointsman.cli.{module}").command
-        return command
+class _Verbs(LazyGroup):
+    """The verbs of the command line; a wrong one is answered with the nearest."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -63,7 +53,7 @@ class _Lazy(click.Group):
             raise
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Verbs, verbs=_VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """One door to every large language model."""
 

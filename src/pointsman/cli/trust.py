@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from pointsman.cli.lazy import LazyGroup
 
 __all__ = ["command"]
 
@@ -22,21 +22,7 @@ _VERBS = {
 }
 
 
-class _Lazy(click.Group):
-    """Knows the verbs by name alone, so that none pays for another's imports."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = _VERBS.get(cmd_name)
-        if module is None:
-            return None
-        command: click.Command = importlib.import_module(f"pointsman.cli.{module}").command
-        return command
-
-
-@click.group("trust", cls=_Lazy)
+@click.group("trust", cls=LazyGroup, verbs=_VERBS)
 def command() -> None:
     """Check models and training sets before they are used.
 

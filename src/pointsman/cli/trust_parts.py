@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pointsman import __version__
 from pointsman.cli.output import progress_bar
-from pointsman.cli.trust_probe_target import ClientTarget, Session
+from pointsman.cli.trust_probe_target import Session, targets_of
 from pointsman.config import Config
 from pointsman.errors import PointsmanError
 from pointsman.trust.findings import Report, make_report
@@ -55,12 +55,7 @@ def behaviour_report(ref: str, base: str | None, policy: Policy, config: Config)
     """Give the report on a model's behaviour, within the policy's budget; a failure is incomplete."""
     try:
         with Session(config, CONCURRENCY) as session, progress_bar("probing") as show:
-            targets = [ClientTarget(each, session) for each in (ref, base) if each is not None]
-            for target in targets:
-                target.settle("auto")
-            if len({target.access for target in targets}) > 1:
-                for target in targets:
-                    target.access = "text"
+            targets = targets_of(ref, base, session, "auto")
             found = probe(
                 targets[0],
                 read_prompts(None),

@@ -8,7 +8,7 @@ from typing import cast
 import click
 
 from pointsman.cli.output import config_option, echo_json, json_option, progress_bar, table
-from pointsman.cli.trust_probe_target import ClientTarget, Session, Wanted
+from pointsman.cli.trust_probe_target import Session, Wanted, targets_of
 from pointsman.config import load_config
 from pointsman.errors import ConfigError, MissingExtra, PointsmanError, RequestError
 from pointsman.trust.findings import NOTHING_FOUND
@@ -103,12 +103,7 @@ def command(
             if weights is not None and base_weights is not None:
                 first += from_weights(weights, base_weights)
         with Session(config, concurrency) as session, progress_bar("probing") as show:
-            targets = [ClientTarget(each, session) for each in (ref, base) if each is not None]
-            for target in targets:
-                target.settle(wanted)
-            if len({target.access for target in targets}) > 1:
-                for target in targets:
-                    target.access = "text"
+            targets = targets_of(ref, base, session, wanted)
             report = probe(
                 targets[0],
                 read_prompts(prompts),

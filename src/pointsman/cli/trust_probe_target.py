@@ -20,7 +20,7 @@ from pointsman.resolve import Candidate
 from pointsman.trust.probe.target import Access
 from pointsman.types import TokenLogprob
 
-__all__ = ["ClientTarget", "Session", "Wanted"]
+__all__ = ["ClientTarget", "Session", "Wanted", "targets_of"]
 
 Wanted = Literal["auto", "logprobs", "text"]
 # What OpenAI's form allows at most; the first token's rest has no weight.
@@ -88,6 +88,21 @@ class Session:
         """Stop local models and close every connection."""
         self.run(self.client.aclose())
         self._runner.close()
+
+
+def targets_of(ref: str, base: str | None, session: Session, wanted: Wanted) -> list[ClientTarget]:
+    """Give a model, and its base if there is one, each settled; both with the access that both have.
+
+    Raises:
+        PointsmanError: as `ClientTarget` and its `settle`.
+    """
+    targets = [ClientTarget(each, session) for each in (ref, base) if each is not None]
+    for target in targets:
+        target.settle(wanted)
+    if len({target.access for target in targets}) > 1:
+        for target in targets:
+            target.access = "text"
+    return targets
 
 
 class ClientTarget:
