@@ -1,4 +1,4 @@
-"""`pointsman trust quarantine` and `pointsman trust release`."""
+"""`pointsman trust quarantine`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pointsman.local.admission import state_of
 from pointsman.local.host import store_of
 from pointsman.local.verification import set_aside
 from pointsman.quarantine import remote_name
+from pointsman.trust.dates import written
 from pointsman.trust.state import Quarantine
 
-__all__ = ["command", "release"]
+__all__ = ["command"]
 
 
 @click.command("quarantine")
@@ -33,7 +34,7 @@ def command(name: str | None, reason: str, config_path: str | None, as_json: boo
     config = load_config(config_path)
     state = state_of(config)
     if name is not None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = written(datetime.now(UTC))
         try:
             full = set_aside(name.removeprefix("local:"), reason, now, store_of(config), state)
             shown = f"local:{full}"
@@ -57,23 +58,3 @@ def command(name: str | None, reason: str, config_path: str | None, as_json: boo
         click.echo(table(cells, ["model", "since", "reason"]))
     else:
         click.echo("nothing is in quarantine")
-
-
-@click.command("release")
-@click.argument("name")
-@config_option
-@json_option
-def release(name: str, config_path: str | None, as_json: bool) -> int:
-    """Take a model out of quarantine. Exit 1 if it was not in it."""
-    config = load_config(config_path)
-    state = state_of(config)
-    full = name.removeprefix("local:")
-    released, shown = state.release(full), f"local:{full}"
-    remote = None if released or name.startswith("local:") else remote_name(name, config)
-    if remote is not None:
-        full, shown, released = remote, remote, state.release(remote)
-    if as_json:
-        echo_json({"name": full, "released": released})
-    else:
-        click.echo(f"{shown} {'is released' if released else 'was not in quarantine'}")
-    return 0 if released else 1

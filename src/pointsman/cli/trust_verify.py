@@ -134,7 +134,7 @@ def _others(
         others["rows"] = rows_report(data)
     if probe or (probe is None and policy.probe.require):
         # What a model that is not safe to load would do is known without loading it.
-        first = scan_subject(subject, None, None).report
+        first = scan_subject(subject, None, None, hashes=False).report
         if policy.apply(first)[0].status == "clean":
             others["probe"] = behaviour_report(ref_of(subject, config), base_ref, policy, config)
     return others

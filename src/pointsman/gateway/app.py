@@ -11,7 +11,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pointsman.config import LOOPBACK_HOSTS, Config
 from pointsman.dialects import get_client_dialect
@@ -47,6 +47,7 @@ from pointsman.gateway.routes import (
     route_list,
     trust,
 )
+from pointsman.gateway.wire import decode_body, shaped
 from pointsman.local.verification import check_pulled
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway", "create_app"]
 
+T = TypeVar("T")
 Handler: TypeAlias = Callable[["Gateway", Exchange], Awaitable[None]]
 _log = logging.getLogger("pointsman.gateway")
 
@@ -248,6 +250,17 @@ class Gateway:
                 "this gateway asks for a key: send it as 'authorization: Bearer …',"
                 " 'x-api-key' or 'x-goog-api-key'"
             )
+
+    async def asked(self, exchange: Exchange, kind: type[T]) -> T:
+        """Give the body of a request to a path of ours, as the value that the path takes.
+
+        Raises:
+            BodyTooLarge: it is larger than a body may be.
+            RequestError: it is no JSON object, or not of that shape.
+        """
+        body = decode_body(await exchange.body(self.max_body_bytes))
+        self.begin(exchange)
+        return shaped(body, kind)
 
     def begin(self, exchange: Exchange) -> float:
         """Watch for the client's leaving and give the time at which the work began."""

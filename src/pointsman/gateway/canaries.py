@@ -33,6 +33,7 @@ from pointsman.trust.canary import (
     versions_in,
 )
 from pointsman.trust.canary_record import CanaryRecord, Reason
+from pointsman.trust.dates import written
 from pointsman.trust.probe.candidates import Candidate as Try
 from pointsman.trust.probe.prompts import read_prompts
 from pointsman.trust.probe.reading import BudgetSpent
@@ -395,4 +396,4 @@ def _bird(name: str, row: CanaryConfig, door: Door) -> _Bird:
 
 
 def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return written(datetime.fromtimestamp(seconds, UTC))

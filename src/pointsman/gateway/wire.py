@@ -7,14 +7,17 @@ is edited in place and never re-encoded.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from pointsman.errors import RequestError
 
-__all__ = ["Envelope", "ask_usage", "decode_body", "read_envelope", "replace_model"]
+__all__ = ["Envelope", "ask_usage", "decode_body", "read_envelope", "replace_model", "shaped"]
+
+
+T = TypeVar("T")
 
 
 class _StreamOptions(Struct):
@@ -34,6 +37,18 @@ _ANY = msgspec.json.Decoder(dict[str, Any])
 _MODEL = re.compile(rb'"model"(\s*:\s*)"(?:[^"\\]|\\.)*"')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]')
 _VALUE = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+def shaped(body: dict[str, Any], kind: type[T]) -> T:
+    """Give a decoded body as the value that a path of ours takes.
+
+    Raises:
+        RequestError: a field is missing, unknown or of a wrong type.
+    """
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise RequestError(str(error)) from error
 
 
 def read_envelope(body: bytes) -> Envelope:

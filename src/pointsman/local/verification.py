@@ -11,6 +11,7 @@ from pointsman.errors import LocalError, TrustError
 from pointsman.local.admission import held_files, state_of
 from pointsman.local.manifest import MANIFEST
 from pointsman.local.store import LocalModel, ModelStore
+from pointsman.trust.dates import written
 from pointsman.trust.findings import Report
 from pointsman.trust.state import Kept, Quarantine, State
 from pointsman.trust.subject import Subject
@@ -44,13 +45,11 @@ def keep_verdict(
     Raises:
         TrustError: a file cannot be read, or the verdict not be written.
     """
-    hashes = {
-        str(each.path): each.sha256 or state.sha256(each.path) for each in held_files(model, store)
-    }
+    hashes = [each.sha256 or state.sha256(each.path) for each in held_files(model, store)]
     kept = Kept(
         findings=tuple(sorted({(each.rule, each.severity) for each in report.findings})),
         incomplete=len(report.incomplete),
-        at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        at=written(datetime.now(UTC)),
         tools=dict(tools),
     )
     state.keep_verdict(hashes, kept)

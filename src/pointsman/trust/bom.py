@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pointsman.trust.dates import written
 from pointsman.trust.findings import Report
 from pointsman.trust.formats.context import Template
 from pointsman.trust.scan import ScannedFile
@@ -67,7 +68,7 @@ def ml_bom(
         "serialNumber": f"urn:uuid:{serial}",
         "version": 1,
         "metadata": {
-            "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": written(now),
             "tools": {
                 "components": [{"type": "application", "name": "pointsman", "version": version}]
             },

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -59,6 +59,11 @@ class _Stamp(Struct, frozen=True, array_like=True):
     sha256: str
 
 
+def _seen(path: Path) -> tuple[int, int, int, int, int]:
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
 class State:
     """The files in `folder`, which is made when something is first written."""
 
@@ -73,10 +78,10 @@ class State:
         """
         return self._read("verdicts.json", dict[str, Kept])
 
-    def keep_verdict(self, hashes: Mapping[str, str], kept: Kept) -> None:
-        """Write a verdict down for all files of a model. `hashes` is name → SHA-256."""
+    def keep_verdict(self, hashes: Iterable[str], kept: Kept) -> None:
+        """Write a verdict down for all files of a model, each by its SHA-256."""
         with self._changing("verdicts.json", dict[str, Kept]) as verdicts:
-            verdicts.update(dict.fromkeys(hashes.values(), kept))
+            verdicts.update(dict.fromkeys(hashes, kept))
 
     def quarantined(self) -> dict[str, Quarantine]:
         """Name of a model → why it is set aside."""
@@ -131,8 +136,7 @@ class State:
         if known is not None:
             return known
         try:
-            stat = path.stat()
-            seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            seen = _seen(path)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
@@ -149,10 +153,9 @@ class State:
         """Give a file's hash if it was taken before and no change has touched it since, without reading it."""
         stamp = self._read("stamps.json", dict[str, _Stamp]).get(str(path.resolve()))
         try:
-            stat = path.stat()
+            seen = _seen(path)
         except OSError:
             return None
-        seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         return stamp.sha256 if stamp and seen == msgspec.structs.astuple(stamp)[:-1] else None
 
     def _read(self, name: str, kind: type[T]) -> T:

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pointsman.errors import MissingExtra, TrustError
+from pointsman.trust.dates import written
 from pointsman.trust.findings import Finding, Report, make_report, merge
 from pointsman.trust.formats.context import Template
 from pointsman.trust.lock import FileStatus, LockedFile, LockedModel, Verdict, compare
@@ -98,7 +99,7 @@ def locked_model(
             rules=tuple(sorted({each.rule for each in report.findings})),
             incomplete=len(report.incomplete),
             tools=dict(sorted(tools.items())),
-            at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            at=written(now),
         ),
         source=subject.source,
         commit=subject.commit,
@@ -126,8 +127,8 @@ def verify(
 ) -> Verified:
     """Check a model by a policy: its files, where they came from, its lock, its signature.
 
-    `others` are reports that were made elsewhere: of its rows, of its behaviour, second opinions on
-    pickles (under "scan"). What the policy requires and nobody checked makes it incomplete.
+    `others` are reports that were made elsewhere: of its rows, of its behaviour. What the policy
+    requires and nobody checked makes it incomplete.
 
     Raises:
         TrustError: a path is not there; `base` holds no chat template.
@@ -146,17 +147,17 @@ def verify(
         parts["signature"] = signed if isinstance(signed, str) else signed.message
         found += [] if isinstance(signed, str) else [signed]
     missing = [why_not] if why_not else []
-    for part, required, how in (
-        ("rows", policy.rows.require, "its training set: --data FILE"),
-        (
-            "probe",
+    required: dict[Part, tuple[bool, str]] = {
+        "rows": (policy.rows.require, "its training set: --data FILE"),
+        "probe": (
             policy.probe.require,
             "its behaviour: verify it by a ref that answers, with --probe",
         ),
-    ):
+    }
+    for part, (asked, how) in required.items():
         if part in others:
-            parts[part] = others[part].status  # type: ignore[index]
-        elif required:
+            parts[part] = others[part].status
+        elif asked:
             missing.append(f"{subject.name}: the policy asks for a look at {how}")
     whole = merge([*reports, make_report(found, missing)])
     counted, accepted = policy.apply(whole)

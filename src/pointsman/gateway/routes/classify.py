@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Struct
 
 from pointsman.classifiers import Labeller
 from pointsman.errors import RequestError
 from pointsman.gateway.exchange import Exchange
-from pointsman.gateway.wire import decode_body
 
 if TYPE_CHECKING:
     from pointsman.gateway.app import Gateway
@@ -37,12 +35,7 @@ async def classify(gateway: Gateway, exchange: Exchange) -> None:
     `input` is a text, or up to 1,024 of them; each at most 256 KiB, and 4 MiB in all. Each result has
     `label`, or `labels` where a text may have several, and `scores`: a probability by label.
     """
-    body = decode_body(await exchange.body(gateway.max_body_bytes))
-    gateway.begin(exchange)
-    try:
-        asked = msgspec.convert(body, _Asked)
-    except msgspec.ValidationError as error:
-        raise RequestError(str(error)) from error
+    asked = await gateway.asked(exchange, _Asked)
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
     sizes = _check(texts)
     classifier = gateway.door.classifiers.get(asked.model)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from pointsman.errors import RequestError
 from pointsman.gateway.exchange import Exchange
-from pointsman.gateway.wire import decode_body
+from pointsman.gateway.wire import decode_body, shaped
 from pointsman.router.outcomes import feedback_of
 
 if TYPE_CHECKING:
@@ -33,10 +32,7 @@ async def feedback(gateway: Gateway, exchange: Exchange) -> None:
     404 for a request that no route had or whose outcome is no longer kept.
     """
     body = decode_body(await exchange.body(min(MAX_BODY_BYTES, gateway.max_body_bytes)))
-    try:
-        said = msgspec.convert(body, _Said)
-    except msgspec.ValidationError as error:
-        raise RequestError(str(error)) from error
+    said = shaped(body, _Said)
     value = feedback_of(
         score=said.score, thumbs=said.thumbs, edited=said.edited, succeeded=said.succeeded
     )

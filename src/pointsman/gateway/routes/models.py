@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from pointsman.errors import PointsmanError, RequestError
 from pointsman.gateway.exchange import Exchange, Headers
-from pointsman.gateway.wire import decode_body
 from pointsman.local.listed import Listed, list_rows
 from pointsman.local.store import LocalModel
 
@@ -22,8 +21,6 @@ __all__ = ["PREFIX", "list_local", "load", "pull", "remove", "unload"]
 
 PREFIX = "/pointsman/v1/models/"
 _LINE = msgspec.json.Encoder()
-
-T = TypeVar("T")
 
 
 class _Load(Struct, forbid_unknown_fields=True):
@@ -52,7 +49,7 @@ async def load(gateway: Gateway, exchange: Exchange) -> None:
 
     With `keep_alive_s` it is unloaded so many seconds after its last request; below 0 it stays.
     """
-    asked = await _asked(gateway, exchange, _Load)
+    asked = await gateway.asked(exchange, _Load)
     name = await _found(gateway, asked.name)
     await gateway.door.local.load(name, asked.keep_alive_s)
     await exchange.respond_json(200, {"model": await _row(gateway, name)})
@@ -63,7 +60,7 @@ async def unload(gateway: Gateway, exchange: Exchange) -> None:
 
     `unloaded` is false if it did not run. Requests that are being answered are waited for.
     """
-    name = await _found(gateway, (await _asked(gateway, exchange, _Unload)).name)
+    name = await _found(gateway, (await gateway.asked(exchange, _Unload)).name)
     unloaded = await gateway.door.local.unload(name)
     await exchange.respond_json(200, {"name": name, "unloaded": unloaded})
 
@@ -90,7 +87,7 @@ async def pull(gateway: Gateway, exchange: Exchange) -> None:
     The last line is `{"status": "success", "model": …}` or `{"error": …}`. A client that hangs up
     ends the pull; another one goes on where it stopped.
     """
-    asked = await _asked(gateway, exchange, _Pull)
+    asked = await gateway.asked(exchange, _Pull)
     headers: Headers = [
         (b"content-type", b"application/x-ndjson"),
         (b"x-request-id", exchange.request_id.encode("latin-1")),
@@ -111,15 +108,6 @@ async def pull(gateway: Gateway, exchange: Exchange) -> None:
             detail = {"code": error.code, "message": error.message, "param": error.param}
             await exchange.write(_LINE.encode({"error": detail}) + b"\n")
     await exchange.end()
-
-
-async def _asked(gateway: Gateway, exchange: Exchange, kind: type[T]) -> T:
-    body = decode_body(await exchange.body(gateway.max_body_bytes))
-    gateway.begin(exchange)
-    try:
-        return msgspec.convert(body, kind)
-    except msgspec.ValidationError as error:
-        raise RequestError(str(error)) from error
 
 
 async def _found(gateway: Gateway, asked: str) -> str:

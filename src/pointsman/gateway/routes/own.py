@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pointsman import __version__
-from pointsman.errors import RequestError
 from pointsman.gateway.exchange import Exchange, Headers
 from pointsman.gateway.meter import guard_series
-from pointsman.gateway.wire import decode_body
+from pointsman.gateway.wire import decode_body, shaped
 from pointsman.listing import list_models as list_all
 from pointsman.router.explain import explain as explained
 from pointsman.types import Chat, Message, ModelInfo, Text
@@ -85,10 +84,7 @@ async def show_model(gateway: Gateway, exchange: Exchange) -> None:
 async def explain(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /pointsman/v1/routes/explain` with `{prompt, model?, quality?}`: the decision."""
     body = decode_body(await exchange.body(gateway.max_body_bytes))
-    try:
-        asked = msgspec.convert(body, _Explain)
-    except msgspec.ValidationError as error:
-        raise RequestError(str(error)) from error
+    asked = shaped(body, _Explain)
     plan = gateway.door.resolver.resolve(asked.model)
     chat = Chat(model=asked.model, messages=(Message("user", (Text(asked.prompt),)),))
     decision = gateway.door.decide(plan, chat, asked.quality)

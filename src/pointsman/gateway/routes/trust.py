@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from pointsman import __version__
-from pointsman.errors import LocalError, RequestError
+from pointsman.errors import LocalError
 from pointsman.gateway.exchange import Exchange
-from pointsman.gateway.wire import decode_body
 from pointsman.local.admission import Admission
 from pointsman.local.store import ModelStore
 from pointsman.local.verification import check_model, set_aside
 from pointsman.quarantine import remote_name
+from pointsman.trust.dates import written
 from pointsman.trust.gate import Standing
 from pointsman.trust.state import Quarantine
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pointsman.gateway.app import Gateway
 
 __all__ = ["quarantine", "release", "standings", "verify"]
-
-T = TypeVar("T")
 
 
 class _Named(Struct, forbid_unknown_fields=True):
@@ -64,7 +62,7 @@ async def standings(gateway: Gateway, exchange: Exchange) -> None:
 
 async def verify(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /pointsman/v1/trust/verify` with `{name}`: scans the model's files, and keeps the verdict."""
-    name = await _named(gateway, exchange, _Named)
+    name = await gateway.asked(exchange, _Named)
     local = gateway.door.local
     state = local.admission.gate.state
 
@@ -79,9 +77,9 @@ async def verify(gateway: Gateway, exchange: Exchange) -> None:
 
 async def quarantine(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /pointsman/v1/trust/quarantine` with `{name, reason?}`: it is refused from now on, and unloaded."""
-    asked = await _named(gateway, exchange, _Quarantine)
+    asked = await gateway.asked(exchange, _Quarantine)
     local = gateway.door.local
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = written(datetime.now(UTC))
     state = local.admission.gate.state
     try:
         full = await asyncio.to_thread(set_aside, asked.name, asked.reason, now, local.store, state)
@@ -98,7 +96,7 @@ async def quarantine(gateway: Gateway, exchange: Exchange) -> None:
 
 async def release(gateway: Gateway, exchange: Exchange) -> None:
     """`POST /pointsman/v1/trust/release` with `{name}`: `released` is false if it was not in quarantine."""
-    asked = await _named(gateway, exchange, _Named)
+    asked = await gateway.asked(exchange, _Named)
     state = gateway.door.local.admission.gate.state
     name = asked.name.removeprefix("local:")
     released = await asyncio.to_thread(state.release, name)
@@ -125,12 +123,3 @@ def _rows(store: ModelStore, admission: Admission) -> list[_Row]:
             standing = Standing("unchecked", error.message)
             found.append(_Row(name, standing.state, standing.why, "", None))
     return found
-
-
-async def _named(gateway: Gateway, exchange: Exchange, kind: type[T]) -> T:
-    body = decode_body(await exchange.body(gateway.max_body_bytes))
-    gateway.begin(exchange)
-    try:
-        return msgspec.convert(body, kind)
-    except msgspec.ValidationError as error:
-        raise RequestError(str(error)) from error
