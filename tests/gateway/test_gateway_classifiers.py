@@ -6,6 +6,7 @@ import json
 import random
 
 import pytest
+from callers import asked
 from gateway_site import site_config
 
 from pointsman.client import AsyncClient, Client
@@ -140,26 +141,6 @@ def test_without_classifiers_there_are_none(make_site):
     assert site.send("/pointsman/v1/classifiers", method="GET").json == {"classifiers": []}
     assert site.send("/pointsman/v1/classify", {"model": "x", "input": "x"}).status == 404
     assert site.gateway.gateway.relay._guards is None
-
-
-def asked(dialect, text, stream):
-    """(path, body) of a chat in a caller's dialect."""
-    openai = {"model": "o:m", "messages": messages(text), "stream": stream}
-    if dialect == "openai":
-        return "/v1/chat/completions", openai
-    if dialect == "anthropic":
-        return "/v1/messages", {**openai, "model": "a:m", "max_tokens": 5}
-    if dialect == "gemini":
-        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        return f"/v1beta/models/g:m:{verb}", {"contents": [{"parts": [{"text": text}]}]}
-    if dialect == "ollama":
-        return "/api/chat", openai
-    if dialect == "generate":
-        return "/api/generate", {"model": "o:m", "prompt": text, "stream": stream}
-    if dialect == "completions":
-        return "/v1/completions", {"model": "o:m", "prompt": text, "stream": stream}
-    items = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}]
-    return "/v1/responses", {"model": "o:m", "input": items, "stream": stream}
 
 
 DIALECTS = ["openai", "anthropic", "gemini", "ollama", "generate", "completions", "responses"]

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from router_pair import STRONG, WEAK
+from router_site import CONFIG
 
 from pointsman.cli import cli
 from pointsman.config import parse_config
@@ -21,20 +22,6 @@ from pointsman.router.ranking import Situation, decide
 from pointsman.types import Chat, Estimate, Message, ModelCard, Text
 
 PAIR = ("--strong", STRONG, "--weak", WEAK)
-CONFIG = """
-[providers.o]
-base_url = "http://127.0.0.1:9/v1"
-auth = "none"
-[models.small]
-ref = "o:small"
-price = { input = 0.1, output = 0.1 }
-[models.big]
-ref = "o:big"
-price = { input = 10, output = 10 }
-[routes.auto]
-candidates = ["small", "big"]
-dial = 0.4
-"""
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from router_site import CONFIG
 
 from pointsman.cli import cli
 from pointsman.config import parse_config
@@ -25,20 +26,6 @@ from pointsman.router.online import Learner
 from pointsman.router.outcomes import feedback_of
 from pointsman.types import Chat, Message, Text, Usage
 
-CONFIG = """
-[providers.o]
-base_url = "http://127.0.0.1:9/v1"
-auth = "none"
-[models.small]
-ref = "o:small"
-price = { input = 0.1, output = 0.1 }
-[models.big]
-ref = "o:big"
-price = { input = 10, output = 10 }
-[routes.auto]
-candidates = ["small", "big"]
-dial = 0.4
-"""
 SMALL, BIG = "o:small", "o:big"
 TOPICS = ("the capital of France", "17 * 23 + 4", "a poem on rain", "x such that x^2 = 2 mod 7")
 
