@@ -14,7 +14,7 @@ import pytest
 SRC = Path(__file__).parent.parent / "src"
 MAX_LINES = 600
 
-CORE = {"errors", "types", "config", "_http", "_sse", "_stream", "dialects.base"}
+CORE = {"errors", "types", "config", "_bounded", "_http", "_sse", "_stream", "dialects.base"}
 # What sits on the rooms and composes them for a caller: the client and the pieces it is made of.
 CLIENT = {
     "client",

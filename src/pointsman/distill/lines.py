@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from pointsman._bounded import Bounded
 from pointsman.errors import DistillError
 
 __all__ = ["MAX_LINE_BYTES", "Progress", "read_lines"]
@@ -87,33 +88,16 @@ def _unpacked(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
         yield raw
         return
     with gzip.GzipFile(fileobj=raw) as unpacked:
-        guarded = _Unpacked(cast(BinaryIO, unpacked), path, os.fstat(raw.fileno()).st_size)
-        yield cast(BinaryIO, io.BufferedReader(guarded, CHUNK_BYTES))
+        limit = max(FREE_BYTES, MAX_RATIO * os.fstat(raw.fileno()).st_size)
+        bounded = Bounded(cast(BinaryIO, unpacked), limit, lambda: _out_of_proportion(path))
+        yield cast(BinaryIO, io.BufferedReader(bounded, CHUNK_BYTES))
 
 
-class _Unpacked(io.RawIOBase):
-    """What an archive unpacks to; refuses to go on once that is out of proportion."""
-
-    def __init__(self, file: BinaryIO, path: Path, packed_bytes: int) -> None:
-        self._file = file
-        self._path = path
-        self._limit = max(FREE_BYTES, MAX_RATIO * packed_bytes)
-        self._seen = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        data = self._file.read(min(len(view), CHUNK_BYTES))
-        self._seen += len(data)
-        if self._seen > self._limit:
-            raise DistillError(
-                f"{self._path} unpacks to over {MAX_RATIO} times its size, which no file of rows does;"
-                " unpack it yourself if it is meant"
-            )
-        view[: len(data)] = data
-        return len(data)
+def _out_of_proportion(path: Path) -> DistillError:
+    return DistillError(
+        f"{path} unpacks to over {MAX_RATIO} times its size, which no file of rows does;"
+        " unpack it yourself if it is meant"
+    )
 
 
 def _byte_lines(path: Path, file: BinaryIO, encoding: str) -> Iterator[tuple[int, str]]:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from pointsman._bounded import Bounded
 from pointsman.errors import MissingExtra, TrustError
 
 __all__ = ["Bad", "Record", "Unreadable", "read_records"]
@@ -88,31 +89,15 @@ def _unpacked(path: Path, raw: BinaryIO, head: bytes) -> Iterator[io.BufferedRea
         return
     with gzip.GzipFile(fileobj=raw) as unpacked:
         limit = max(FREE_BYTES, MAX_RATIO * os.fstat(raw.fileno()).st_size)
-        yield io.BufferedReader(_Limited(cast(BinaryIO, unpacked), path, limit), HEAD_BYTES)
+        bounded = Bounded(cast(BinaryIO, unpacked), limit, lambda: _out_of_proportion(path))
+        yield io.BufferedReader(bounded, HEAD_BYTES)
 
 
-class _Limited(io.RawIOBase):
-    """What an archive unpacks to; refuses to go on once that is out of proportion."""
-
-    def __init__(self, file: BinaryIO, path: Path, limit: int) -> None:
-        self._file = file
-        self._path = path
-        self._left = limit
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._file.read(len(view))
-        self._left -= len(data)
-        if self._left < 0:
-            raise Unreadable(
-                f"{self._path} unpacks to over {MAX_RATIO} times its size, which no file of rows"
-                " does: unpack it yourself if it is meant"
-            )
-        view[: len(data)] = data
-        return len(data)
+def _out_of_proportion(path: Path) -> Unreadable:
+    return Unreadable(
+        f"{path} unpacks to over {MAX_RATIO} times its size, which no file of rows"
+        " does: unpack it yourself if it is meant"
+    )
 
 
 def _records(path: Path, file: io.BufferedReader) -> Iterator[tuple[int, Record | Bad]]:
